@@ -1,0 +1,1 @@
+"""mcusim: what a neural network will do on a microcontroller."""

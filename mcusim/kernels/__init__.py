@@ -1,0 +1,1 @@
+"""What kernels compute and how their loops run, library by library."""

@@ -1,0 +1,1 @@
+"""Loops compiled by numba; imported only when a model is run, never when it is estimated."""
