@@ -68,7 +68,7 @@ _CLASS_COUNT = len(CLASSES)
 
 @dataclass(frozen=True, eq=False)
 class InstructionMix:
-    """How many instructions of each class are executed; numbers, not integers, as means are mixes too.
+    """How many instructions of each class are executed; means are mixes too, so not only integers.
 
     Attributes:
         vector: float64, shape ``(len(FIELDS),)``, in the order of :data:`FIELDS`.

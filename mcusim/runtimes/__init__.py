@@ -1,0 +1,1 @@
+"""What each runtime executes and keeps in memory."""

@@ -1,0 +1,107 @@
+"""What a runtime does with a model: the kernels it runs, and where every byte of RAM lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mcusim.graph import Graph, Node
+from mcusim.kernels.contract import KernelCall
+
+__all__ = ["BufferPlacement", "FlashPart", "LayerPlan", "MemoryPlan", "PersistentPart", "Plan"]
+
+
+@dataclass(frozen=True)
+class BufferPlacement:
+    """A buffer in the planned head of the tensor arena, and how long it lives.
+
+    Attributes:
+        name: the tensor's name, or what a scratch buffer is for.
+        kind: ``"tensor"`` or ``"scratch"``.
+        subgraph: index of the subgraph it belongs to.
+        tensor: index of the tensor in its subgraph; None for a scratch buffer.
+        offset_bytes: from the start of the head.
+        size_bytes: as reserved, alignment included.
+        first_operator: position in execution order where it is first needed.
+        last_operator: where it is last needed, inclusive.
+    """
+
+    name: str
+    kind: str
+    subgraph: int
+    tensor: int | None
+    offset_bytes: int
+    size_bytes: int
+    first_operator: int
+    last_operator: int
+
+
+@dataclass(frozen=True)
+class PersistentPart:
+    """A part of the arena's tail that lives as long as the interpreter."""
+
+    name: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """The tensor arena of a 32-bit build, to the byte.
+
+    Attributes:
+        arena_bytes: what ``arena_used_bytes()`` returns on the device.
+        head_bytes: the planned part, in which buffers share memory over time.
+        placements: what lies in the head.
+        persistent: what lies in the tail, by part.
+    """
+
+    arena_bytes: int
+    head_bytes: int
+    placements: tuple[BufferPlacement, ...]
+    persistent: tuple[PersistentPart, ...]
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """What a runtime executes for one operator of the main subgraph.
+
+    Attributes:
+        node: the operator with its tensors.
+        calls: the kernels it runs; operators of subgraphs it calls are counted in.
+        scratch_bytes: what its kernels request as scratch buffers in the arena.
+    """
+
+    node: Node
+    calls: tuple[KernelCall, ...]
+    scratch_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class FlashPart:
+    """A part of the program memory and where its size is from."""
+
+    name: str
+    size_bytes: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A model under a runtime, before any core or board is known.
+
+    Attributes:
+        graph: the model.
+        runtime: canonical name, such as ``"tflm"`` or ``"cmsis-nn"``.
+        layers: one a main-subgraph operator, in order.
+        construct: what building the interpreter runs, priced like a kernel.
+        allocate: what AllocateTensors runs.
+        invoke: what Invoke runs beside the operators.
+        memory: the tensor arena.
+    """
+
+    graph: Graph
+    runtime: str
+    layers: tuple[LayerPlan, ...]
+    construct: KernelCall
+    allocate: KernelCall
+    invoke: KernelCall
+    memory: MemoryPlan
