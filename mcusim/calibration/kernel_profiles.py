@@ -1,0 +1,227 @@
+"""Fits the kernel profiles of the reference kernels from counted runs.
+
+``python -m mcusim.calibration.kernel_profiles`` prints how well each profile predicts rows kept out
+of its fit; ``--write`` writes the profiles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mcusim.calibration.counted import CountedRow, CountedSet
+from mcusim.calibration.level_fit import LevelFit, Sample, fit_sample
+from mcusim.calibration.profile_file import FittedBuild, FittedProfile, profile_text
+from mcusim.errors import McusimError
+from mcusim.kernels.contract import KernelCall
+from mcusim.kernels.reference import KERNELS
+from mcusim.resources import data_path
+
+__all__ = ["FitResult", "fit_profiles", "main", "single_operator_calls", "table"]
+
+_SOURCE = (
+    "fitted on instructions counted in executed binaries: tflite-micro 90b983c (2026-08-20), "
+    "arm-none-eabi-gcc 12.2.1, single-operator models"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """One profile in one build, fitted.
+
+    Attributes:
+        profile: name of the profile.
+        operator: the schema's name.
+        build: ``"<core>.<build>"``.
+        sample: the counted rows.
+        fit: the fit of them.
+        spread: relative spread over data, one standard deviation.
+    """
+
+    profile: str
+    operator: str
+    build: str
+    sample: Sample
+    fit: LevelFit
+    spread: float
+
+
+def single_operator_calls(
+    counted: CountedSet, only: Sequence[str] = ()
+) -> tuple[dict[str, KernelCall], list[str]]:
+    """Kernel calls of the single-operator models by id, and what kept the others from one.
+
+    Args:
+        counted: where the models lie.
+        only: operators to look at; all when empty.
+    """
+    calls: dict[str, KernelCall] = {}
+    problems: list[str] = []
+    for name, graph in counted.models():
+        node = graph.main.node(0)
+        if only and node.name not in only:
+            continue
+        kernel = KERNELS.get(node.name)
+        if kernel is None:
+            problems.append(f"{name}: no kernel for {node.name}")
+            continue
+        try:
+            calls[name] = kernel.call(node)
+        except (McusimError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            problems.append(f"{name}: {type(error).__name__}: {error}")
+    return calls, problems
+
+
+def fit_profiles(
+    rows: Iterable[CountedRow],
+    calls: Mapping[str, KernelCall],
+    spreads: Mapping[tuple[str, str], float],
+    builds: Sequence[str] = (),
+) -> list[FitResult]:
+    """Fit each profile in each build on the rows that call it.
+
+    Args:
+        rows: counted rows.
+        calls: kernel call of each row's id; rows without one are left out.
+        spreads: relative spread over data by profile and build.
+        builds: builds to fit; all when empty.
+
+    Raises:
+        McusimError: rows of one profile do not name the same loop levels.
+    """
+    groups: dict[tuple[str, str], list[CountedRow]] = defaultdict(list)
+    for row in rows:
+        if row.id in calls and (not builds or row.build in builds):
+            groups[calls[row.id].profile, row.build].append(row)
+    results = []
+    for (profile, build), members in sorted(groups.items()):
+        sample = _sample(profile, members, calls)
+        spread = spreads.get((profile, build), 0.0)
+        results.append(
+            FitResult(profile, members[0].operator, build, sample, fit_sample(sample), spread)
+        )
+    return results
+
+
+def _sample(profile: str, rows: Sequence[CountedRow], calls: Mapping[str, KernelCall]) -> Sample:
+    rows = sorted(rows, key=lambda row: row.id)
+    levels = tuple(calls[rows[0].id].trips)
+    for row in rows:
+        if set(calls[row.id].trips) != set(levels):
+            raise McusimError(
+                f"{profile}: {rows[0].id} has levels {sorted(levels)}, "
+                f"{row.id} has {sorted(calls[row.id].trips)}; a profile has one set of levels"
+            )
+    turns = np.array([[float(calls[row.id].trips[level]) for level in levels] for row in rows])
+    return Sample(
+        tuple(row.id for row in rows), levels, turns, np.array([row.vector for row in rows])
+    )
+
+
+def data_spreads(
+    counted: CountedSet, calls: Mapping[str, KernelCall], builds: Iterable[str]
+) -> dict[tuple[str, str], float]:
+    """Relative standard deviation over data by profile and build.
+
+    Runs with three random inputs exist for an M4 with FPU and an M0+; builds of other cores take
+    the M4's for integers and the one that shares their way of floating point for floats.
+    """
+    variances: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in counted.rows("tflm_data_dependence.csv"):
+        if row["id"] in calls:
+            totals = np.array([float(row[column]) for column in ("base", "rand1", "rand2")])
+            variance = float(totals.var(ddof=1) / totals.mean() ** 2)
+            core = "m0plus" if row["build"].startswith("m0p") else "m4"
+            variances[calls[row["id"]].profile, core].append(variance)
+    found: dict[tuple[str, str], float] = {}
+    for profile, _ in variances:
+        for build in builds:
+            core = build.split(".")[0]
+            soft = core == "m0plus" or (core in ("m3", "m4-soft") and "float32" in profile)
+            values = variances[profile, "m0plus" if soft else "m4"]
+            found[profile, build] = float(np.sqrt(np.mean(values)))
+    return found
+
+
+def table(results: Sequence[FitResult]) -> str:
+    """Errors of each profile and build as text, worst rows with their ids."""
+    lines = [
+        f"{'profile':42} {'build':13} {'rows':>4} {'lev':>3} {'rank':>4}   "
+        f"{'fit med':>7} {'p95':>6} {'max':>6}   {'out med':>7} {'p95':>6} {'max':>6}  "
+        f"spread  worst kept out, signed",
+    ]
+    for result in results:
+        fit, held = np.abs(result.fit.fit_errors), result.fit.held_out_errors
+        worst = np.argsort(-np.nan_to_num(np.abs(held)))[:3]
+        names = " ".join(f"{result.sample.ids[i]}:{100 * held[i]:+.2f}" for i in worst)
+        lines.append(
+            f"{result.profile:42} {result.build:13} {len(result.sample.ids):4d} "
+            f"{len(result.sample.levels):3d} {result.fit.rank:4d}   "
+            f"{_figures(fit)}   {_figures(np.abs(held))}  {100 * result.spread:6.2f}  {names}"
+        )
+    return "\n".join(lines)
+
+
+def _figures(errors: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
+    if np.isnan(errors).all():
+        return f"{'-':>7} {'-':>6} {'-':>6}"
+    median, p95, most = 100 * np.nanquantile(errors, [0.5, 0.95, 1.0])
+    return f"{median:7.3f} {p95:6.2f} {most:6.2f}"
+
+
+def profiles_of(results: Sequence[FitResult], counted: CountedSet) -> list[FittedProfile]:
+    """The profile files that the fits make."""
+    dataset = {"tflm_grid.csv": counted.sha256("tflm_grid.csv")}
+    builds: dict[str, dict[str, FittedBuild]] = defaultdict(dict)
+    for result in results:
+        sample, held = result.sample, np.abs(result.fit.held_out_errors)
+        unknown = np.isnan(held).all()
+        builds[result.profile][result.build] = FittedBuild(
+            levels=sample.levels,
+            per_turn=result.fit.per_turn,
+            unseen=tuple(
+                n for n, turns in zip(sample.levels, sample.turns.T, strict=True) if not turns.any()
+            ),
+            rows=len(sample.ids),
+            held_out_median=1.0 if unknown else float(np.nanmedian(held)),
+            held_out_p95=1.0 if unknown else float(np.nanquantile(held, 0.95)),
+            spread=result.spread,
+        )
+    return [FittedProfile(name, _SOURCE, dataset, found) for name, found in builds.items()]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="kernel_profiles", description=__doc__)
+    parser.add_argument("--counted", type=Path, default=Path("../shared/counted"))
+    parser.add_argument("--only", nargs="+", default=[], metavar="OP", help="operators to fit")
+    parser.add_argument(
+        "--builds", nargs="+", default=[], metavar="BUILD", help="such as m4.gcc-O3"
+    )
+    parser.add_argument("--write", action="store_true", help="write the profile files")
+    options = parser.parse_args(arguments)
+    counted = CountedSet(options.counted)
+    only = [name.upper() for name in options.only]
+    calls, problems = single_operator_calls(counted, only)
+    rows = counted.single_operators()
+    spreads = data_spreads(counted, calls, {row.build for row in rows})
+    results = fit_profiles(rows, calls, spreads, options.builds)
+    sys.stdout.write(table(results) + "\n")
+    sys.stdout.writelines(f"not fitted: {problem}\n" for problem in problems)
+    if options.write:
+        for profile in profiles_of(results, counted):
+            path = data_path("kernels", *profile.name.split("/")).with_suffix(".json")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(profile_text(profile))
+            sys.stdout.write(f"written: {path}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""What one turn of each loop level executes, fitted from counts, and how well it predicts."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import nnls
+
+from mcusim.instruction_mix import CLASSES
+
+__all__ = ["LevelFit", "Sample", "fit_levels", "fit_sample", "folds"]
+
+Floats = npt.NDArray[np.float64]
+
+#: Rows beyond which folds replace leaving out one row at a time.
+_LEAVE_ONE_OUT_ROWS = 12
+_FOLDS = 10
+#: Pull towards zero, relative to columns of unit norm; it decides only what the counts leave open.
+_RIDGE = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Counted rows of one profile in one build.
+
+    Attributes:
+        ids: names of the rows, shape ``(n,)``.
+        levels: names of the loop levels.
+        turns: how often each level runs, shape ``(n, len(levels))``.
+        counts: instructions by class, shape ``(n, len(FIELDS))``.
+    """
+
+    ids: tuple[str, ...]
+    levels: tuple[str, ...]
+    turns: Floats
+    counts: Floats
+
+    @property
+    def totals(self) -> Floats:
+        """Instructions of each row."""
+        totals: Floats = self.counts[:, : len(CLASSES)].sum(axis=1)
+        return totals
+
+
+@dataclass(frozen=True, eq=False)
+class LevelFit:
+    """A fit, with its errors where it was fitted and where it was not.
+
+    Attributes:
+        per_turn: shape ``(len(levels), len(FIELDS))``.
+        fit_errors: relative error of each row's total with the row in the fit, signed.
+        held_out_errors: the same with the row kept out of the fit.
+        rank: independent columns among the levels; below their number, some levels cannot be told
+            apart in these rows.
+    """
+
+    per_turn: Floats
+    fit_errors: Floats
+    held_out_errors: Floats
+    rank: int
+
+
+def fit_levels(turns: Floats, counts: Floats) -> Floats:
+    """Non-negative least squares of relative errors, class by class.
+
+    Args:
+        turns: how often each level runs, shape ``(n, levels)``.
+        counts: instructions by class, shape ``(n, classes)``; the first ``len(CLASSES)`` columns
+            sum to the row's total, whose inverse weighs the row.
+
+    Returns:
+        What one turn executes, shape ``(levels, classes)``.
+    """
+    weights = 1.0 / counts[:, : len(CLASSES)].sum(axis=1, keepdims=True)
+    columns = turns * weights
+    norms = np.linalg.norm(columns, axis=0)
+    norms[norms == 0.0] = 1.0
+    ridge = np.sqrt(_RIDGE) * np.eye(turns.shape[1])
+    system = np.vstack([columns / norms, ridge])
+    targets = np.vstack([counts * weights, np.zeros((turns.shape[1], counts.shape[1]))])
+    per_turn = np.zeros((turns.shape[1], counts.shape[1]))
+    for position in np.flatnonzero(counts.any(axis=0)):
+        solution, _ = nnls(system, targets[:, position])
+        per_turn[:, position] = solution / norms
+    return per_turn
+
+
+def fit_sample(sample: Sample) -> LevelFit:
+    """Fit all rows, and predict each row from a fit that has not seen it."""
+    per_turn = fit_levels(sample.turns, sample.counts)
+    held_out = np.full(len(sample.ids), np.nan)
+    for fold in folds(sample.ids):
+        rest = np.setdiff1d(np.arange(len(sample.ids)), fold)
+        if rest.size:
+            seen = fit_levels(sample.turns[rest], sample.counts[rest])
+            held_out[fold] = _errors(seen, sample)[fold]
+    weighed = sample.turns / sample.totals[:, np.newaxis]
+    norms = np.linalg.norm(weighed, axis=0)
+    rank = int(np.linalg.matrix_rank(weighed / np.where(norms == 0.0, 1.0, norms), tol=1e-6))
+    return LevelFit(per_turn, _errors(per_turn, sample), held_out, rank)
+
+
+def folds(ids: Sequence[str]) -> list[npt.NDArray[np.intp]]:
+    """Positions of the rows that are kept out together, the same on every run.
+
+    Rows are dealt in the order of a hash of their names: ten folds, or one row each when few.
+    """
+    order = np.array(sorted(range(len(ids)), key=lambda i: (zlib.crc32(ids[i].encode()), ids[i])))
+    count = len(ids) if len(ids) <= _LEAVE_ONE_OUT_ROWS else _FOLDS
+    return [order[start::count] for start in range(count)]
+
+
+def _errors(per_turn: Floats, sample: Sample) -> Floats:
+    predicted = (sample.turns @ per_turn)[:, : len(CLASSES)].sum(axis=1)
+    errors: Floats = predicted / sample.totals - 1.0
+    return errors
