@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mcusim.errors import McusimError
 from mcusim.instruction_mix import FIELDS, InstructionMix
 from mcusim.kernels.contract import Trips
 from mcusim.resources import data_path
@@ -28,6 +30,8 @@ class ProfileBuild:
         held_out_median: median relative error of the total on shapes the fit had not seen.
         held_out_p95: 95th percentile of the same.
         spread: relative spread of the total over data, one standard deviation.
+        rows: counted runs in the fit.
+        unseen: levels that none of them ran, so that their cost is unknown and stands as zero.
     """
 
     levels: tuple[str, ...]
@@ -35,15 +39,31 @@ class ProfileBuild:
     held_out_median: float
     held_out_p95: float
     spread: float
+    rows: int = 0
+    unseen: tuple[str, ...] = ()
 
     def mix(self, trips: Trips) -> InstructionMix:
         """Instructions executed when each loop level runs as often as ``trips`` says.
 
         Raises:
-            KeyError: ``trips`` lacks a level.
+            McusimError: ``trips`` lacks a level, or has one that the profile lacks.
         """
-        turns = np.array([trips[level] for level in self.levels])
-        return InstructionMix(np.maximum(turns @ self.per_turn, 0.0))
+        if len(trips) != len(self.levels) or any(level not in trips for level in self.levels):
+            raise McusimError(
+                f"a kernel's loop levels {sorted(trips)} are not those of its profile, "
+                f"{sorted(self.levels)}; fit the profile again"
+            )
+        turns = np.array([trips[level] for level in self.levels], dtype=np.float64)
+        return InstructionMix(turns @ self.per_turn)
+
+    def unpriced(self, trips: Trips) -> tuple[str, ...]:
+        """Levels that run although their cost is unknown."""
+        return tuple(level for level in self.unseen if trips.get(level))
+
+    @property
+    def error(self) -> float:
+        """Relative error of the total on new shapes and data, about one standard deviation."""
+        return math.hypot(self.held_out_p95 / 2, self.spread)
 
 
 @dataclass(frozen=True)
@@ -63,25 +83,37 @@ class Profile:
 
 @cache
 def load_profile(name: str) -> Profile | None:
-    """Load a profile by name, such as ``"reference/conv_2d_int8"``; None where there is no file."""
+    """Load a profile by name, such as ``"reference/conv_2d_int8"``; None where there is no file.
+
+    Raises:
+        McusimError: the file is not a profile; the message says where.
+    """
     path = data_path("kernels", *name.split("/")).with_suffix(".json")
-    if not path.is_file():
+    if not name or not path.is_file():
         return None
-    content = json.loads(path.read_text())
-    return Profile(name, content["source"], {k: _build(v) for k, v in content["builds"].items()})
+    try:
+        content = json.loads(path.read_text())
+        builds = {key: _build(build) for key, build in content["builds"].items()}
+        return Profile(name, content["source"], builds)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise McusimError(f"{path}: not a kernel profile: {error}") from error
+
+
+_COLUMN = {name: position for position, name in enumerate(FIELDS)}
 
 
 def _build(content: Mapping[str, Any]) -> ProfileBuild:
     levels = tuple(content["levels"])
     per_turn = np.zeros((len(levels), len(FIELDS)))
-    column = {name: position for position, name in enumerate(FIELDS)}
     for row, level in enumerate(levels):
         for name, count in content["levels"][level].items():
-            per_turn[row, column[name]] = count
+            per_turn[row, _COLUMN[name]] = count
     return ProfileBuild(
         levels,
         per_turn,
-        content["held_out_median"],
-        content["held_out_p95"],
-        content["spread"],
+        float(content["held_out_median"]),
+        float(content["held_out_p95"]),
+        float(content["spread"]),
+        int(content["rows"]),
+        tuple(content["unseen"]),
     )
