@@ -1,0 +1,146 @@
+"""The closest counted profile for a kernel, core and build, and how far from it that is."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from mcusim.instruction_mix import InstructionMix
+from mcusim.kernels.contract import Trips
+from mcusim.kernels.profile import ProfileBuild, load_profile
+from mcusim.resources import data_path
+
+__all__ = ["PricedBuild", "closest_profile"]
+
+
+@dataclass(frozen=True, eq=False)
+class PricedBuild:
+    """What prices a kernel: its own counted build, or the closest one.
+
+    Attributes:
+        kernel: name of the profile that was asked for.
+        profile: name of the profile that prices.
+        key: its build, ``"<core>.<build>"``.
+        build: what its loop levels execute.
+        distance: relative standard deviation that pricing by another kernel or build adds; zero
+            for the kernel's own.
+        reason: why another one prices, in words; empty for the kernel's own.
+        levels: loop level of the pricing profile to the kernel's level that it stands for; empty
+            for the same names.
+    """
+
+    kernel: str
+    profile: str
+    key: str
+    build: ProfileBuild
+    distance: float = 0.0
+    reason: str = ""
+    levels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the kernel itself was counted in this build."""
+        return not self.reason
+
+    @property
+    def error(self) -> float:
+        """Relative error of the total, about one standard deviation."""
+        return math.hypot(self.build.error, self.distance)
+
+    def mix(self, trips: Trips) -> InstructionMix:
+        """Instructions executed when each loop level of the kernel runs as often as ``trips`` says.
+
+        Another kernel's levels are run as often as this kernel's levels of the same names, or of
+        those in :attr:`levels`; what this kernel does not have is not run.
+
+        Raises:
+            McusimError: the kernel's own profile has other levels.
+        """
+        if self.profile == self.kernel:
+            return self.build.mix(trips)
+        turns = [trips.get(self.levels.get(level, level), 0.0) for level in self.build.levels]
+        return InstructionMix(np.array(turns, dtype=np.float64) @ self.build.per_turn)
+
+
+@cache
+def closest_profile(name: str, core: str, build: str) -> PricedBuild | None:
+    """Find what prices a kernel on a core in a build.
+
+    The order is: the kernel's own profile, in this build or the closest one; a kernel named as its
+    stand-in; the same operator on another element type.
+
+    Args:
+        name: profile of the kernel, such as ``"reference/conv_2d_int8"``.
+        core: such as ``"m4"`` or ``"m4-soft"``.
+        build: such as ``"gcc-O3"``.
+
+    Returns:
+        The closest one; None where nothing counted comes near.
+
+    Raises:
+        McusimError: a profile file is damaged.
+    """
+    for candidate, distance, reason, levels in _candidates(name):
+        profile = load_profile(candidate)
+        found = _closest_build(profile.builds, core, build) if profile else None
+        if profile and found:
+            key, build_distance, build_reason = found
+            return PricedBuild(
+                name,
+                candidate,
+                key,
+                profile.builds[key],
+                math.hypot(distance, build_distance),
+                "; ".join(part for part in (reason, build_reason) if part),
+                levels,
+            )
+    return None
+
+
+def _candidates(name: str) -> Iterator[tuple[str, float, str, Mapping[str, str]]]:
+    yield name, 0.0, "", {}
+    stand_in = _stand_ins().get(name)
+    if stand_in:
+        yield (
+            stand_in["profile"],
+            float(stand_in["distance"]),
+            f"priced as {stand_in['profile']}, not counted: {stand_in['reason']}",
+            stand_in.get("levels", {}),
+        )
+    stem, _, dtype = name.rpartition("_")
+    for other, distance in _tables()["type"].get(dtype, {}).items():
+        yield f"{stem}_{other}", distance, f"priced as {stem}_{other}, not counted", {}
+
+
+def _closest_build(
+    builds: Mapping[str, ProfileBuild], core: str, build: str
+) -> tuple[str, float, str] | None:
+    cores = {core: 0.0, **_tables()["core"].get(core, {})}
+    flags = {build: 0.0, **_tables()["flag"].get(build, {})}
+    near = sorted(
+        (math.hypot(core_distance, flag_distance), f"{near_core}.{near_flag}")
+        for near_core, core_distance in cores.items()
+        for near_flag, flag_distance in flags.items()
+        if f"{near_core}.{near_flag}" in builds
+    )
+    if not near:
+        return None
+    distance, key = near[0]
+    wanted = f"{core}.{build}"
+    return key, distance, "" if key == wanted else f"counted as {key}, not as {wanted}"
+
+
+@cache
+def _tables() -> dict[str, Any]:
+    return tomllib.loads(data_path("kernels", "closest.toml").read_text())
+
+
+@cache
+def _stand_ins() -> dict[str, Any]:
+    return tomllib.loads(data_path("kernels", "stand_ins.toml").read_text())
