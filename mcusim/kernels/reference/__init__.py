@@ -6,7 +6,7 @@ from mcusim.kernels.contract import Kernel
 
 __all__ = ["KERNELS"]
 
-_FAMILIES: tuple[str, ...] = ()
+_FAMILIES: tuple[str, ...] = ("control_flow",)
 
 #: Every operator that TFLM's reference kernels run, by the schema's name.
 KERNELS: dict[str, Kernel] = {
