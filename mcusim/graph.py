@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias
@@ -16,6 +16,7 @@ __all__ = [
     "Array",
     "DType",
     "Graph",
+    "Metadata",
     "Node",
     "Operator",
     "OptionValue",
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 Array: TypeAlias = npt.NDArray[Any]
-OptionValue: TypeAlias = bool | int | float | str | tuple[int, ...]
+OptionValue: TypeAlias = bool | int | float | str | tuple[int, ...] | tuple[float, ...]
 
 
 class DType(Enum):
@@ -272,7 +273,28 @@ class Options(Mapping[str, OptionValue]):
     def integers(self, name: str) -> tuple[int, ...]:
         """The option as a tuple of integers; empty when absent."""
         value = self._values.get(name, ())
-        return value if isinstance(value, tuple) else ()
+        return tuple(int(item) for item in value) if isinstance(value, tuple) else ()
+
+
+class Metadata(Mapping[str, bytes]):
+    """Named blobs of a file, immutable."""
+
+    __slots__ = ("_blobs",)
+
+    def __init__(self, blobs: Mapping[str, bytes] | Iterable[tuple[str, bytes]] = ()) -> None:
+        self._blobs: dict[str, bytes] = dict(blobs)
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._blobs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._blobs)
+
+    def __len__(self) -> int:
+        return len(self._blobs)
+
+    def __repr__(self) -> str:
+        return "Metadata(" + ", ".join(f"{k}: {len(v)} bytes" for k, v in self.items()) + ")"
 
 
 @dataclass(frozen=True)
@@ -419,7 +441,7 @@ class Graph:
     name: str = "model"
     description: str = ""
     version: int = 3
-    metadata: Mapping[str, bytes] = field(default_factory=dict)
+    metadata: Mapping[str, bytes] = field(default_factory=Metadata)
     signatures: tuple[Signature, ...] = ()
     model_bytes: int = 0
 

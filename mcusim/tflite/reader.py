@@ -1,0 +1,267 @@
+"""From the bytes of a ``.tflite`` file to a Graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mcusim.errors import ModelError
+from mcusim.graph import (
+    Array,
+    DType,
+    Graph,
+    Metadata,
+    Operator,
+    Options,
+    OptionValue,
+    Quantization,
+    Signature,
+    Subgraph,
+    Tensor,
+)
+from mcusim.tflite.buffers import Buffers
+from mcusim.tflite.checks import check_graph
+from mcusim.tflite.flatbuffer import DamageError, File, Table
+from mcusim.tflite.schema import Kind, enum_names, fields
+
+__all__ = ["load", "read"]
+
+_IDENTIFIER = b"TFL3"
+_DAMAGED = "the file is damaged or was edited"
+
+#: More dimensions than any kernel of any runtime takes.
+_MAX_RANK = 8
+
+#: No microcontroller addresses more, and TFLite Micro counts bytes in 32 bits.
+_MAX_BYTES = 2**31 - 1
+
+
+def load(path: str | Path) -> Graph:
+    """Read a ``.tflite`` file.
+
+    Args:
+        path: the file; weights in external files are looked for beside it.
+
+    Returns:
+        The graph, called by the file's name.
+
+    Raises:
+        ModelError: the file cannot be read, is no TFLite model, or is damaged.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ModelError(f"{path}: is a folder; give the path of a .tflite file")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file; give the path of a .tflite file") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ModelError(f"{path}: cannot be read ({reason})") from None
+    return read(content, path.name, path.parent)
+
+
+def read(content: bytes, name: str = "model", base: Path | None = None) -> Graph:
+    """Read a model from the bytes of a ``.tflite`` file.
+
+    Constants are views of ``content`` where they can be, all read-only. Ignored, as TFLite Micro
+    ignores them: debug metadata, variant subtypes and custom quantization details.
+
+    Args:
+        content: the whole file.
+        name: what to call the model in messages and reports.
+        base: folder of external weight files.
+
+    Returns:
+        The graph.
+
+    Raises:
+        ModelError: no TFLite model, or a damaged one; the sentence names the place.
+    """
+    if not content:
+        raise ModelError(f"{name}: is empty; a .tflite file was expected")
+    if content[4:8] != _IDENTIFIER:
+        raise ModelError(
+            f"{name}: is no TFLite model (bytes 4 to 7 are {content[4:8]!r}, not {_IDENTIFIER!r})"
+        )
+    try:
+        graph = _graph(File(bytes(content)), name, base)
+    except DamageError as damage:
+        raise ModelError(f"{name}: {damage}; {_DAMAGED}") from None
+    check_graph(graph)
+    return graph
+
+
+def _graph(file: File, name: str, base: Path | None) -> Graph:
+    model = file.root("Model")
+    version = model.scalar("version")
+    if version != 3:
+        raise DamageError(f"schema version is {version}, not 3")
+    codes = [_code(table) for table in model.tables("operator_codes", "operator code")]
+    buffers = Buffers(file, model, base)
+    subgraphs = tuple(
+        _subgraph(table, codes, buffers) for table in model.tables("subgraphs", "subgraph")
+    )
+    if not subgraphs:
+        raise DamageError("has no subgraph")
+    return Graph(
+        subgraphs,
+        name,
+        model.text("description"),
+        version,
+        Metadata(
+            (table.text("name"), buffers.raw(table.scalar("buffer"), table).tobytes())
+            for table in model.tables("metadata", "metadata")
+        ),
+        tuple(_signature(table) for table in model.tables("signature_defs", "signature")),
+        len(file.content) + buffers.external_bytes,
+    )
+
+
+def _code(table: Table) -> tuple[str, int, str]:
+    """Name, version and custom name of an operator code."""
+    number = max(table.scalar("builtin_code"), table.scalar("deprecated_builtin_code"))
+    names = enum_names("BuiltinOperator")
+    if number not in names:
+        raise DamageError(f"{table.place()} is {number}, which is no operator of the schema")
+    return names[number], table.scalar("version"), table.text("custom_code")
+
+
+def _signature(table: Table) -> Signature:
+    def names(field: str) -> tuple[tuple[str, int], ...]:
+        maps = table.tables(field, field)
+        return tuple((entry.text("name"), entry.scalar("tensor_index")) for entry in maps)
+
+    return Signature(
+        table.text("signature_key"),
+        table.scalar("subgraph_index"),
+        names("inputs"),
+        names("outputs"),
+    )
+
+
+def _subgraph(table: Table, codes: list[tuple[str, int, str]], buffers: Buffers) -> Subgraph:
+    return Subgraph(
+        table.text("name"),
+        tuple(_tensor(t, i, buffers) for i, t in enumerate(table.tables("tensors", "tensor"))),
+        table.values("inputs"),
+        table.values("outputs"),
+        tuple(_operator(t, codes, buffers) for t in table.tables("operators", "operator")),
+    )
+
+
+def _operator(table: Table, codes: list[tuple[str, int, str]], buffers: Buffers) -> Operator:
+    code = table.scalar("opcode_index")
+    if code >= len(codes):
+        raise DamageError(f"{table.place()} has operator code {code} of {len(codes)}")
+    name, version, custom_code = codes[code]
+    for union in ("builtin_options", "builtin_options2"):
+        options_type, options = table.union(union)
+        if options is not None:
+            break
+    return Operator(
+        name,
+        table.values("inputs"),
+        table.values("outputs"),
+        Options(_options(options) if options is not None else None),
+        options_type,
+        version,
+        custom_code,
+        buffers.custom_options(table),
+        table.values("intermediates"),
+        table.values("mutating_variable_inputs"),
+    )
+
+
+def _options(table: Table) -> dict[str, OptionValue]:
+    """Every scalar, by the schema's default where absent; vectors and strings that are present."""
+    values: dict[str, OptionValue] = {}
+    for name, field in fields(table.name).items():
+        if field.kind is Kind.SCALAR:
+            values[name] = table.enum(name) if field.enum else table.scalar(name)
+        elif table.has(name):
+            values[name] = table.text(name) if field.kind is Kind.STRING else table.values(name)
+    return values
+
+
+def _tensor(table: Table, index: int, buffers: Buffers) -> Tensor:
+    name = table.text("name")
+    where = f"{table.place()} ({name!r})"
+    shape = table.values("shape")
+    type_name = table.enum("type")
+    try:
+        dtype = DType(type_name)
+    except ValueError:
+        raise DamageError(f"{where} is of type {type_name}, which no runtime here takes") from None
+    _check_shape(shape, dtype, where)
+    if table.has("sparsity"):
+        raise DamageError(f"{where} is sparse, which TFLite Micro does not take; densify the model")
+    buffer, data = buffers.constant(table, shape, dtype, where)
+    signature = table.values("shape_signature") if table.has("shape_signature") else None
+    return Tensor(
+        index,
+        name,
+        shape,
+        dtype,
+        _quantization(table, shape, where),
+        data,
+        table.scalar("is_variable"),
+        buffer,
+        signature,
+        table.scalar("has_rank"),
+    )
+
+
+def _check_shape(shape: tuple[int, ...], dtype: DType, where: str) -> None:
+    if len(shape) > _MAX_RANK:
+        raise DamageError(
+            f"{where} has {len(shape)} dimensions, {_MAX_RANK} are the most there can be"
+        )
+    size = 1 if dtype in (DType.STRING, DType.VARIANT) else dtype.numpy.itemsize
+    for extent in shape:
+        if extent < 0:
+            raise DamageError(f"{where} has the negative dimension {extent} in its shape {shape}")
+        size *= extent
+    if size > _MAX_BYTES:
+        raise DamageError(
+            f"{where} of shape {shape} needs {size} bytes, over the 2 GiB there can be"
+        )
+
+
+def _quantization(table: Table, shape: tuple[int, ...], where: str) -> Quantization | None:
+    found = table.table("quantization")
+    if found is None:
+        return None
+    scales = found.vector("scale")
+    if scales is None or not scales.size:
+        return None
+    zero_points = _or_empty(found.vector("zero_point"), np.int64)
+    axis = found.scalar("quantized_dimension")
+    if not (np.isfinite(scales).all() and (scales >= 0).all()):
+        raise DamageError(f"{where} has a scale that is negative or not finite")
+    if scales.size > 1:
+        if not 0 <= axis < len(shape):
+            raise DamageError(f"{where} of shape {shape} has scales along dimension {axis}")
+        if scales.size != shape[axis]:
+            raise DamageError(f"{where} has {scales.size} scales for {shape[axis]} channels")
+    if zero_points.size not in (0, 1, scales.size):
+        raise DamageError(f"{where} has {zero_points.size} zero points for {scales.size} scales")
+    if (np.abs(zero_points) >= 2**31).any():
+        raise DamageError(f"{where} has a zero point beyond 32 bits")
+    return Quantization(
+        scales,
+        zero_points,
+        axis,
+        _or_empty(found.vector("min"), np.float32),
+        _or_empty(found.vector("max"), np.float32),
+    )
+
+
+def _or_empty(array: Array | None, dtype: type[Any]) -> Array:
+    if array is not None:
+        return array
+    empty = np.zeros(0, dtype)
+    empty.flags.writeable = False
+    return empty
