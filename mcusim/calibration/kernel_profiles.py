@@ -19,11 +19,21 @@ from mcusim.calibration.counted import CountedRow, CountedSet
 from mcusim.calibration.level_fit import LevelFit, Sample, fit_sample
 from mcusim.calibration.profile_file import FittedBuild, FittedProfile, profile_text
 from mcusim.errors import McusimError
+from mcusim.instruction_mix import CLASSES
 from mcusim.kernels.contract import KernelCall
 from mcusim.kernels.reference import KERNELS
 from mcusim.resources import data_path
 
-__all__ = ["FitResult", "fit_profiles", "main", "single_operator_calls", "table"]
+__all__ = [
+    "FitResult",
+    "data_spreads",
+    "detail",
+    "fit_profiles",
+    "main",
+    "profiles_of",
+    "single_operator_calls",
+    "table",
+]
 
 _SOURCE = (
     "fitted on instructions counted in executed binaries: tflite-micro 90b983c (2026-08-20), "
@@ -168,6 +178,27 @@ def table(results: Sequence[FitResult]) -> str:
     return "\n".join(lines)
 
 
+def detail(results: Sequence[FitResult], rows: Iterable[CountedRow]) -> str:
+    """What one turn of each level executes, and where the worst rows spend their time."""
+    functions = {(row.id, row.build): row for row in rows}
+    lines: list[str] = []
+    for result in results:
+        held = np.nan_to_num(result.fit.held_out_errors)
+        turns = result.fit.per_turn[:, : len(CLASSES)].sum(axis=1)
+        lines.append(f"{result.profile} {result.build}")
+        lines += [
+            f"    {level:32} {turn:12.3f}"
+            for level, turn in zip(result.sample.levels, turns, strict=True)
+        ]
+        for i in np.argsort(-np.abs(held))[:4]:
+            row = functions[result.sample.ids[i], result.build]
+            trips = dict(zip(result.sample.levels, result.sample.turns[i], strict=True))
+            shown = " ".join(f"{level}={turn:g}" for level, turn in trips.items() if turn)
+            lines.append(f"  {row.id} {100 * held[i]:+.2f} % of {row.total:.0f}: {shown}")
+            lines.append(f"      {row.top_functions}")
+    return "\n".join(lines)
+
+
 def _figures(errors: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
     if np.isnan(errors).all():
         return f"{'-':>7} {'-':>6} {'-':>6}"
@@ -204,6 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--builds", nargs="+", default=[], metavar="BUILD", help="such as m4.gcc-O3"
     )
+    parser.add_argument("--detail", action="store_true", help="show levels and the worst rows")
     parser.add_argument("--write", action="store_true", help="write the profile files")
     options = parser.parse_args(arguments)
     counted = CountedSet(options.counted)
@@ -213,6 +245,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     spreads = data_spreads(counted, calls, {row.build for row in rows})
     results = fit_profiles(rows, calls, spreads, options.builds)
     sys.stdout.write(table(results) + "\n")
+    if options.detail:
+        sys.stdout.write(detail(results, rows) + "\n")
     sys.stdout.writelines(f"not fitted: {problem}\n" for problem in problems)
     if options.write:
         for profile in profiles_of(results, counted):
