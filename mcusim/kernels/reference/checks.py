@@ -11,7 +11,16 @@ import numpy.typing as npt
 from mcusim.errors import UnsupportedOperatorError
 from mcusim.graph import Array, DType, Node, Tensor
 
-__all__ = ["constant_int32", "int32_vector", "refuse", "require", "require_same_type", "supported"]
+__all__ = [
+    "constant_int32",
+    "int32_vector",
+    "is_quantized",
+    "refuse",
+    "require",
+    "require_counts",
+    "require_same_type",
+    "supported",
+]
 
 
 def refuse(node: Node, reason: str) -> NoReturn:
@@ -61,6 +70,26 @@ def require_same_type(node: Node, one: Tensor, other: Tensor, what: str) -> None
         one.dtype is other.dtype,
         node,
         f"{what} have two types, {one.dtype.value} and {other.dtype.value}",
+    )
+
+
+def require_counts(node: Node, inputs: int) -> None:
+    """Refuse the node unless it has exactly this many inputs, and one output.
+
+    Raises:
+        UnsupportedOperatorError: it has more or fewer.
+    """
+    require(len(node.inputs) == inputs, node, f"has {len(node.inputs)} inputs, not {inputs}")
+    require(len(node.outputs) == 1, node, f"has {len(node.outputs)} outputs, not 1")
+
+
+def is_quantized(tensor: Tensor) -> bool:
+    """Whether TFLM calls the tensor affinely quantized: it has scales and zero points."""
+    quantization = tensor.quantization
+    return (
+        quantization is not None
+        and quantization.scales.size > 0
+        and quantization.zero_points.size > 0
     )
 
 
