@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mcusim.graph import DType, Graph, Node
@@ -170,42 +171,39 @@ def prepare_kind(node: Node) -> str:
     return kind if kind in _KINDS else _OTHER
 
 
-def planner_steps(placements: Iterable[BufferPlacement]) -> PlannerSteps:
-    """Count the steps of the greedy planner, from the buffers in the order they are added.
+def planner_steps(placements: Sequence[BufferPlacement]) -> PlannerSteps:
+    """Count the steps of the greedy planner.
 
-    Source: ``GreedyMemoryPlanner::CalculateOffsetsIfNeeded``.
+    Args:
+        placements: the buffers, in the order that the library adds them.
+
+    Source: ``GreedyMemoryPlanner::CalculateOffsetsIfNeeded``, which lists them from the last to the
+    first, sorts them by size with ``ReverseSortInPlace``, and places one after the other.
     """
-    ordered = sorted(
-        placements,
-        key=lambda p: (p.kind != "tensor", p.subgraph, -1 if p.tensor is None else p.tensor),
-    )[::-1]
-    compare, swap = _bubble_sort(ordered)
+    from_last = placements[::-1]
+    compare, swap = _bubble_sort([p.size_bytes for p in from_last])
     placed: list[BufferPlacement] = []
     scan = insert = 0
-    for buffer in ordered:
+    for buffer in sorted(from_last, key=lambda p: -p.size_bytes):
         if placed:
             scan += _scanned(placed, buffer)
-            position = sum(other.offset_bytes <= buffer.offset_bytes for other in placed)
-            insert += max(position, 1)
-            placed.insert(position, buffer)
-        else:
-            placed.append(buffer)
+        position = bisect_right(placed, buffer.offset_bytes, key=lambda p: p.offset_bytes)
+        insert += position
+        placed.insert(position, buffer)
     return PlannerSteps(compare, swap, scan, insert)
 
 
-def _bubble_sort(buffers: list[BufferPlacement]) -> tuple[int, int]:
-    """Sort by size, largest first, as ReverseSortInPlace does; comparisons and swaps."""
-    compare = swap = 0
-    swapped = True
-    while swapped:
-        swapped = False
-        for i in range(1, len(buffers)):
-            compare += 1
-            if buffers[i - 1].size_bytes < buffers[i].size_bytes:
-                buffers[i - 1], buffers[i] = buffers[i], buffers[i - 1]
-                swap += 1
-                swapped = True
-    return compare, swap
+def _bubble_sort(sizes: Sequence[int]) -> tuple[int, int]:
+    """Comparisons and swaps of a bubble sort from the largest to the smallest.
+
+    Each pass moves a size past one smaller one before it, and the last pass finds nothing to do.
+    """
+    seen: list[int] = []
+    passed = []
+    for size in sizes:
+        passed.append(bisect_left(seen, size))
+        insort(seen, size)
+    return (max(passed, default=0) + 1) * max(len(sizes) - 1, 0), sum(passed)
 
 
 def _scanned(placed: Sequence[BufferPlacement], buffer: BufferPlacement) -> int:

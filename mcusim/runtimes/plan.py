@@ -21,7 +21,10 @@ class BufferPlacement:
         tensor: index of the tensor in its subgraph; None for a scratch buffer.
         offset_bytes: from the start of the head.
         size_bytes: as reserved, alignment included.
-        first_operator: position in execution order where it is first needed.
+        first_operator: position in execution order where it is first needed; -1 for what must be
+            there before the first operator, such as an input, -2 for what nothing uses. In a model
+            with control flow an operator that calls subgraphs takes a position for each of them
+            and for each of their operators.
         last_operator: where it is last needed, inclusive.
     """
 
@@ -37,7 +40,12 @@ class BufferPlacement:
 
 @dataclass(frozen=True)
 class PersistentPart:
-    """A part of the arena's tail that lives as long as the interpreter."""
+    """A part of the arena's tail that lives as long as the interpreter.
+
+    Attributes:
+        name: what it holds, all operators of a kind together.
+        size_bytes: its size, gaps that alignment leaves included.
+    """
 
     name: str
     size_bytes: int

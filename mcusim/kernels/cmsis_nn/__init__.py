@@ -1,0 +1,1 @@
+"""CMSIS-NN kernels: for now what scratch memory they need."""
