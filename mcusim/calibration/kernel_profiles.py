@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from mcusim.calibration.counted import CountedRow, CountedSet
+from mcusim.calibration.framework_profiles import framework_profiles
 from mcusim.calibration.level_fit import LevelFit, Sample, fit_sample
+from mcusim.calibration.networks import network_lines, network_table
 from mcusim.calibration.profile_file import FittedBuild, FittedProfile, profile_text
 from mcusim.errors import McusimError
 from mcusim.instruction_mix import CLASSES
@@ -236,6 +238,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--builds", nargs="+", default=[], metavar="BUILD", help="such as m4.gcc-O3"
     )
     parser.add_argument("--detail", action="store_true", help="show levels and the worst rows")
+    parser.add_argument(
+        "--networks", action="store_true", help="predict whole networks with the written profiles"
+    )
     parser.add_argument("--write", action="store_true", help="write the profile files")
     options = parser.parse_args(arguments)
     counted = CountedSet(options.counted)
@@ -249,11 +254,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(detail(results, rows) + "\n")
     sys.stdout.writelines(f"not fitted: {problem}\n" for problem in problems)
     if options.write:
-        for profile in profiles_of(results, counted):
+        framework = [] if only else framework_profiles(counted, rows)
+        for profile in profiles_of(results, counted) + framework:
             path = data_path("kernels", *profile.name.split("/")).with_suffix(".json")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(profile_text(profile))
             sys.stdout.write(f"written: {path}\n")
+    if options.networks:
+        sys.stdout.write(network_table(network_lines(counted, options.builds)) + "\n")
     return 0
 
 
