@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from math import prod
+from os import SEEK_END
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from mcusim.graph import Array, DType
-from mcusim.tflite.flatbuffer import DamageError, File, Table
+from mcusim.tflite.flatbuffer import DamageError, File, Table, quoted
 
 __all__ = ["Buffers", "packed_int4", "unpacked_int4"]
+
+#: What the packing of an external buffer says when its bytes are those of an embedded one.
+_PLAIN = ("", "none", "unpacked")
 
 
 def unpacked_int4(packed: npt.NDArray[np.uint8], elements: int) -> npt.NDArray[np.int8]:
@@ -64,7 +69,7 @@ class Buffers:
         if index in self._found:
             return self._found[index]
         if index >= len(self._tables):
-            raise DamageError(f"{user.place()} refers to buffer {index} of {len(self._tables)}")
+            raise DamageError(f"{user.place()}: refers to buffer {index} of {len(self._tables)}")
         table = self._tables[index]
         data = table.vector("data")
         if data is None or not data.size:
@@ -73,7 +78,7 @@ class Buffers:
         return data
 
     def constant(
-        self, tensor: Table, shape: tuple[int, ...], dtype: DType, where: str
+        self, tensor: Table, shape: tuple[int, ...], dtype: DType
     ) -> tuple[int, Array | None]:
         """The buffer of a tensor and the value in it, read-only; None when there is none.
 
@@ -93,10 +98,10 @@ class Buffers:
             return index, None
         if dtype in (DType.STRING, DType.VARIANT):
             return index, data
-        elements = int(np.prod(shape, dtype=np.int64))
+        elements = prod(shape)
         if data.size != dtype.bytes_of(elements):
             raise DamageError(
-                f"{where} has {data.size} bytes of data, "
+                f"{tensor.place()}: has {data.size} bytes of data, "
                 f"its shape {shape} of {dtype.value} needs {dtype.bytes_of(elements)}"
             )
         return index, self._array(index, data, dtype, elements).reshape(shape)
@@ -135,7 +140,7 @@ class Buffers:
     def _external(self, identity: int, tensor: Table) -> tuple[int, Array]:
         if identity not in self._externals:
             raise DamageError(
-                f"{tensor.place()} refers to external buffer {identity}, which is missing"
+                f"{tensor.place()}: refers to external buffer {identity}, which is missing"
             )
         position, table = self._externals[identity]
         index = len(self._tables) + position
@@ -146,32 +151,29 @@ class Buffers:
     def _outside(self, table: Table) -> Array:
         group = table.scalar("group")
         if group >= len(self._groups):
-            raise DamageError(f"{table.place()} is in group {group} of {len(self._groups)}")
+            raise DamageError(f"{table.place()}: is in group {group} of {len(self._groups)}")
         packing = table.text("packing")
-        if packing not in ("", "unpacked"):
-            raise DamageError(f"{table.place()} has packing {packing!r}, which is not known")
-        name = self._groups[group].text("name")
-        if self._base is None:
+        if packing not in _PLAIN:
             raise DamageError(
-                f"{table.place()} is in file {name!r}; load the model from its folder"
+                f"{table.place()}: is packed as {quoted(packing)}", "only plain is known"
             )
-        path = self._base / name
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise DamageError(f"{table.place()} is in file {name!r}, which is not beside the model")
+        name = self._groups[group].text("name")
+        where = f"{table.place()}: is in file {quoted(name)}"
+        if self._base is None:
+            raise DamageError(where, "load the model by its path, beside that file")
+        if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+            raise DamageError(f"{where}, which is not beside the model")
         offset, length = table.scalar("offset"), table.scalar("length")
         try:
-            with path.open("rb") as source:
-                available = path.stat().st_size
+            with (self._base / name).open("rb") as source:
+                available = source.seek(0, SEEK_END)
                 if offset + length > available:
                     raise DamageError(
-                        f"{table.place()} lies at bytes {offset} to {offset + length} of "
-                        f"{name!r}, which has {available}"
+                        f"{where}, bytes {offset} to {offset + length}, which has {available}"
                     )
                 source.seek(offset)
                 data = source.read(length)
         except (OSError, ValueError):
-            raise DamageError(
-                f"{table.place()} is in file {name!r}, which cannot be read"
-            ) from None
+            raise DamageError(where, "it cannot be read; put it beside the model") from None
         self.external_bytes += length
         return np.frombuffer(data, np.uint8)

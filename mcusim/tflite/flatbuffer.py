@@ -10,7 +10,7 @@ import numpy as np
 from mcusim.graph import Array
 from mcusim.tflite.schema import Field, enum_names, fields
 
-__all__ = ["DamageError", "File", "Table"]
+__all__ = ["DamageError", "File", "Table", "quoted"]
 
 _READ = {
     np.dtype(name): struct.Struct("<" + code)
@@ -31,27 +31,44 @@ _INT32 = struct.Struct("<i")
 _UINT32 = struct.Struct("<I")
 _UINT16 = struct.Struct("<H")
 
-#: Tables may be shared, so a small file can describe an endless tree; a real one never comes near.
+#: Tables and vectors may be shared, so a small damaged file can describe an endless tree. A real
+#: model comes near none of these limits.
 _VISITS_PER_BYTE = 4
+_MAX_TABLES = 100_000
+_MAX_VALUES = 100_000
+
+_LONGEST_NAME = 80
 
 
 class DamageError(Exception):
-    """The bytes do not hold what the schema says; the text says where and what."""
+    """The model is not what it should be.
+
+    Args:
+        problem: the place and what is wrong there.
+        advice: what to do about it.
+    """
+
+    def __init__(self, problem: str, advice: str = "the file is damaged or was edited") -> None:
+        super().__init__(f"{problem}; {advice}")
+
+
+def quoted(name: str) -> str:
+    """A name of the file as it stands in a message, cut when it is long."""
+    return repr(name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…")
 
 
 class File:
     """The bytes of a flatbuffer and how much of it may still be visited."""
 
-    __slots__ = ("content", "left")
+    __slots__ = ("_tables", "_visits", "content")
 
     def __init__(self, content: bytes) -> None:
         self.content = content
-        self.left = _VISITS_PER_BYTE * len(content) + 4096
+        self._visits = _VISITS_PER_BYTE * len(content) + 4096
+        self._tables = _MAX_TABLES
 
     def root(self, table: str) -> Table:
         """The root table."""
-        if len(self.content) < 8:
-            raise DamageError(f"ends after {len(self.content)} bytes")
         return Table(self, table, _UINT32.unpack_from(self.content)[0], None, "")
 
     def span(self, position: int, size: int, owner: Table, what: str) -> int:
@@ -61,12 +78,16 @@ class File:
                 f"{owner.place(what)} lies at bytes {position} to {position + size}, "
                 f"beyond the {len(self.content)} bytes of the file"
             )
-        self.left -= size
-        if self.left < 0:
-            raise DamageError(
-                f"{owner.place(what)}: tables overlap more often than any real model's"
-            )
+        self._visits -= size
+        if self._visits < 0:
+            raise DamageError(f"{owner.place(what)} shares its bytes with too many others")
         return position
+
+    def count_tables(self, number: int, owner: Table, what: str) -> None:
+        """Note that ``number`` more tables are about to be read."""
+        self._tables -= number
+        if self._tables < 0:
+            raise DamageError(f"{owner.place(what)} has {number} entries, too many for any model")
 
 
 class Table:
@@ -76,7 +97,7 @@ class Table:
         DamageError: an offset or length leads out of the file.
     """
 
-    __slots__ = ("_fields", "_file", "_label", "_parent", "_position", "_slots", "name")
+    __slots__ = ("_fields", "_file", "_parent", "_position", "_slots", "label", "name")
 
     def __init__(self, file: File, name: str, position: int, parent: Table | None, label: str):
         self.name = name
@@ -84,7 +105,7 @@ class Table:
         self._fields = fields(name)
         self._position = position
         self._parent = parent
-        self._label = label
+        self.label = label
         content = file.content
         file.span(position, 4, self, "")
         vtable = position - _INT32.unpack_from(content, position)[0]
@@ -94,14 +115,14 @@ class Table:
         self._slots = struct.unpack_from(f"<{size // 2}H", content, vtable)
 
     def place(self, what: str = "") -> str:
-        """Where in the file this table, or a field of it, is: ``subgraph 0, tensor 5, name``."""
+        """Where in the file this table, or a field of it, is: ``subgraph 1: tensor 5: name``."""
         labels = [what] if what else []
         table: Table | None = self
         while table is not None:
-            if table._label:
-                labels.append(table._label)
+            if table.label:
+                labels.append(table.label)
             table = table._parent
-        return ", ".join(reversed(labels)) or "the model"
+        return ": ".join(reversed(labels)) or "the model"
 
     def has(self, name: str) -> bool:
         """Whether the file gives the field."""
@@ -123,7 +144,7 @@ class Table:
         names = enum_names(field.enum)
         if number not in names:
             raise DamageError(
-                f"{self.place(name)} is {number}, which schema type {field.enum} lacks"
+                f"{self.place(name)} is {number}, which is no {field.enum} of the schema"
             )
         return names[number]
 
@@ -141,6 +162,8 @@ class Table:
         found = self._vector(field, field.element.itemsize)
         if found is None:
             return ()
+        if found[1] > _MAX_VALUES:
+            raise DamageError(f"{self.place(name)} has {found[1]} entries, too many for any model")
         code = _READ[field.element].format[1:]
         return struct.unpack_from(f"<{found[1]}{code}", self._file.content, found[0])
 
@@ -168,6 +191,7 @@ class Table:
             return []
         file = self._file
         start, length = found
+        file.count_tables(length, self, name)
         offsets = struct.unpack_from(f"<{length}I", file.content, start)
         return [
             Table(file, field.table, start + 4 * i + offset, self, f"{label} {i}")
@@ -180,7 +204,9 @@ class Table:
         number = self.scalar(f"{name}_type")
         names = enum_names(field.enum)
         if number not in names:
-            raise DamageError(f"{self.place(name)} is of type {number}, which {field.enum} lacks")
+            raise DamageError(
+                f"{self.place(name)} is of type {number}, which is none of the schema"
+            )
         position = self._at(field)
         if number == 0 or position is None:
             return names[number], None

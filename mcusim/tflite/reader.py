@@ -23,13 +23,12 @@ from mcusim.graph import (
 )
 from mcusim.tflite.buffers import Buffers
 from mcusim.tflite.checks import check_graph
-from mcusim.tflite.flatbuffer import DamageError, File, Table
+from mcusim.tflite.flatbuffer import DamageError, File, Table, quoted
 from mcusim.tflite.schema import Kind, enum_names, fields
 
 __all__ = ["load", "read"]
 
 _IDENTIFIER = b"TFL3"
-_DAMAGED = "the file is damaged or was edited"
 
 #: More dimensions than any kernel of any runtime takes.
 _MAX_RANK = 8
@@ -84,13 +83,14 @@ def read(content: bytes, name: str = "model", base: Path | None = None) -> Graph
         raise ModelError(f"{name}: is empty; a .tflite file was expected")
     if content[4:8] != _IDENTIFIER:
         raise ModelError(
-            f"{name}: is no TFLite model (bytes 4 to 7 are {content[4:8]!r}, not {_IDENTIFIER!r})"
+            f"{name}: is no TFLite model; its bytes 4 to 7 would be {_IDENTIFIER!r}, "
+            f"they are {content[4:8]!r}"
         )
     try:
         graph = _graph(File(bytes(content)), name, base)
+        check_graph(graph)
     except DamageError as damage:
-        raise ModelError(f"{name}: {damage}; {_DAMAGED}") from None
-    check_graph(graph)
+        raise ModelError(f"{name}: {damage}") from None
     return graph
 
 
@@ -98,16 +98,16 @@ def _graph(file: File, name: str, base: Path | None) -> Graph:
     model = file.root("Model")
     version = model.scalar("version")
     if version != 3:
-        raise DamageError(f"schema version is {version}, not 3")
+        raise DamageError(f"schema version is {version}", "mcusim and TFLite Micro read version 3")
     codes = [_code(table) for table in model.tables("operator_codes", "operator code")]
     buffers = Buffers(file, model, base)
-    subgraphs = tuple(
-        _subgraph(table, codes, buffers) for table in model.tables("subgraphs", "subgraph")
-    )
+    subgraphs = model.tables("subgraphs", "subgraph")
     if not subgraphs:
-        raise DamageError("has no subgraph")
+        raise DamageError("the model has no subgraph")
+    if len(subgraphs) == 1:
+        subgraphs[0].label = ""
     return Graph(
-        subgraphs,
+        tuple(_subgraph(table, codes, buffers) for table in subgraphs),
         name,
         model.text("description"),
         version,
@@ -155,8 +155,9 @@ def _subgraph(table: Table, codes: list[tuple[str, int, str]], buffers: Buffers)
 def _operator(table: Table, codes: list[tuple[str, int, str]], buffers: Buffers) -> Operator:
     code = table.scalar("opcode_index")
     if code >= len(codes):
-        raise DamageError(f"{table.place()} has operator code {code} of {len(codes)}")
+        raise DamageError(f"{table.place()}: has operator code {code} of {len(codes)}")
     name, version, custom_code = codes[code]
+    table.label += f" ({name})"
     for union in ("builtin_options", "builtin_options2"):
         options_type, options = table.union(union)
         if options is not None:
@@ -188,49 +189,52 @@ def _options(table: Table) -> dict[str, OptionValue]:
 
 def _tensor(table: Table, index: int, buffers: Buffers) -> Tensor:
     name = table.text("name")
-    where = f"{table.place()} ({name!r})"
+    table.label += f" ({quoted(name)})"
     shape = table.values("shape")
     type_name = table.enum("type")
     try:
         dtype = DType(type_name)
     except ValueError:
-        raise DamageError(f"{where} is of type {type_name}, which no runtime here takes") from None
-    _check_shape(shape, dtype, where)
+        raise DamageError(
+            f"{table.place()}: is of type {type_name}", "TFLite Micro has no kernel for it"
+        ) from None
+    _check_shape(table, shape, dtype)
     if table.has("sparsity"):
-        raise DamageError(f"{where} is sparse, which TFLite Micro does not take; densify the model")
-    buffer, data = buffers.constant(table, shape, dtype, where)
-    signature = table.values("shape_signature") if table.has("shape_signature") else None
+        raise DamageError(
+            f"{table.place()}: is sparse, which TFLite Micro does not take", "convert without it"
+        )
+    buffer, data = buffers.constant(table, shape, dtype)
     return Tensor(
         index,
         name,
         shape,
         dtype,
-        _quantization(table, shape, where),
+        _quantization(table),
         data,
         table.scalar("is_variable"),
         buffer,
-        signature,
+        table.values("shape_signature") if table.has("shape_signature") else None,
         table.scalar("has_rank"),
     )
 
 
-def _check_shape(shape: tuple[int, ...], dtype: DType, where: str) -> None:
+def _check_shape(table: Table, shape: tuple[int, ...], dtype: DType) -> None:
     if len(shape) > _MAX_RANK:
         raise DamageError(
-            f"{where} has {len(shape)} dimensions, {_MAX_RANK} are the most there can be"
+            f"{table.place()}: has {len(shape)} dimensions, no kernel takes over {_MAX_RANK}"
         )
     size = 1 if dtype in (DType.STRING, DType.VARIANT) else dtype.numpy.itemsize
     for extent in shape:
         if extent < 0:
-            raise DamageError(f"{where} has the negative dimension {extent} in its shape {shape}")
+            raise DamageError(f"{table.place()}: has a negative dimension in its shape {shape}")
         size *= extent
     if size > _MAX_BYTES:
         raise DamageError(
-            f"{where} of shape {shape} needs {size} bytes, over the 2 GiB there can be"
+            f"{table.place()}: has shape {shape}, {size} bytes; 2 GiB is the most there can be"
         )
 
 
-def _quantization(table: Table, shape: tuple[int, ...], where: str) -> Quantization | None:
+def _quantization(table: Table) -> Quantization | None:
     found = table.table("quantization")
     if found is None:
         return None
@@ -238,30 +242,22 @@ def _quantization(table: Table, shape: tuple[int, ...], where: str) -> Quantizat
     if scales is None or not scales.size:
         return None
     zero_points = _or_empty(found.vector("zero_point"), np.int64)
-    axis = found.scalar("quantized_dimension")
     if not (np.isfinite(scales).all() and (scales >= 0).all()):
-        raise DamageError(f"{where} has a scale that is negative or not finite")
-    if scales.size > 1:
-        if not 0 <= axis < len(shape):
-            raise DamageError(f"{where} of shape {shape} has scales along dimension {axis}")
-        if scales.size != shape[axis]:
-            raise DamageError(f"{where} has {scales.size} scales for {shape[axis]} channels")
+        raise DamageError(f"{table.place()}: has a scale that is negative or not finite")
     if zero_points.size not in (0, 1, scales.size):
-        raise DamageError(f"{where} has {zero_points.size} zero points for {scales.size} scales")
-    if (np.abs(zero_points) >= 2**31).any():
-        raise DamageError(f"{where} has a zero point beyond 32 bits")
+        raise DamageError(
+            f"{table.place()}: has {zero_points.size} zero points for {scales.size} scales"
+        )
+    if (zero_points != zero_points.astype(np.int32)).any():
+        raise DamageError(f"{table.place()}: has a zero point beyond 32 bits")
     return Quantization(
         scales,
         zero_points,
-        axis,
+        found.scalar("quantized_dimension"),
         _or_empty(found.vector("min"), np.float32),
         _or_empty(found.vector("max"), np.float32),
     )
 
 
 def _or_empty(array: Array | None, dtype: type[Any]) -> Array:
-    if array is not None:
-        return array
-    empty = np.zeros(0, dtype)
-    empty.flags.writeable = False
-    return empty
+    return np.frombuffer(b"", dtype) if array is None else array

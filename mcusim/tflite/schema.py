@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import tflite
 
 __all__ = ["Field", "Kind", "enum_names", "enum_numbers", "fields"]
 
@@ -106,7 +107,7 @@ def fields(table: str) -> Mapping[str, Field]:
     """Fields of a schema table by name, in the order of the schema."""
     found = {field.name: field for field in _NEWER.get(table, ())}
     try:
-        module = import_module(f"tflite.{table}")
+        module = import_module(f"{tflite.__name__}.{table}")
     except ModuleNotFoundError:
         return MappingProxyType(found)
     adder = f"{table}Add"
@@ -122,7 +123,7 @@ def fields(table: str) -> Mapping[str, Field]:
 @cache
 def enum_names(enum: str) -> Mapping[int, str]:
     """Names of an enumeration by number; those of element types in lower case, as in DType."""
-    members = vars(getattr(import_module(f"tflite.{enum}"), enum))
+    members = vars(getattr(import_module(f"{tflite.__name__}.{enum}"), enum))
     lower = enum == "TensorType"
     return MappingProxyType(
         {
