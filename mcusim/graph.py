@@ -31,6 +31,14 @@ Array: TypeAlias = npt.NDArray[Any]
 OptionValue: TypeAlias = bool | int | float | str | tuple[int, ...] | tuple[float, ...]
 
 
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array itself when nobody can write to it, otherwise a copy that nobody can."""
+    if array.flags.writeable:
+        array = array.copy()
+        array.flags.writeable = False
+    return array
+
+
 class DType(Enum):
     """Element type of a tensor, by the schema's name in lower case."""
 
@@ -93,6 +101,10 @@ class Quantization:
     minimum: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     maximum: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
+    def __post_init__(self) -> None:
+        for name in ("scales", "zero_points", "minimum", "maximum"):
+            object.__setattr__(self, name, _frozen(getattr(self, name)))
+
     @property
     def is_per_channel(self) -> bool:
         """Whether each slice along ``axis`` has a scale of its own."""
@@ -121,6 +133,8 @@ class Quantization:
         return hash((self.scales.tobytes(), self.zero_points.tobytes(), self.axis))
 
     def __repr__(self) -> str:
+        if not self.scales.size:
+            return "Quantization(no scales)"
         if not self.is_per_channel:
             return f"Quantization(scale={self.scale:.9g}, zero_point={self.zero_point})"
         low, high = self.scales.min(), self.scales.max()
@@ -155,6 +169,10 @@ class Tensor:
     shape_signature: tuple[int, ...] | None = None
     has_rank: bool = False
 
+    def __post_init__(self) -> None:
+        if self.data is not None:
+            object.__setattr__(self, "data", _frozen(self.data))
+
     @property
     def elements(self) -> int:
         """Number of elements."""
@@ -175,9 +193,11 @@ class Tensor:
 
     @property
     def scale(self) -> float:
-        """Per-tensor scale; 0 where there is none, as TFLM reads it."""
+        """Per-tensor scale; 0 where TFLM sees none, which is also where zero points are missing."""
         quantization = self.quantization
-        return quantization.scale if quantization and quantization.scales.size else 0.0
+        if quantization is None or not (quantization.scales.size and quantization.zero_points.size):
+            return 0.0
+        return quantization.scale
 
     @property
     def zero_point(self) -> int:
@@ -325,6 +345,11 @@ class Operator:
     intermediates: tuple[int, ...] = ()
     mutating_variable_inputs: tuple[bool, ...] = ()
 
+    def __repr__(self) -> str:
+        name = f"CUSTOM {self.custom_code!r}" if self.custom_code else self.name
+        options = f" {self.options}" if self.options else ""
+        return f"<operator {name} {self.inputs} → {self.outputs}{options}>"
+
 
 @dataclass(frozen=True)
 class Node:
@@ -343,6 +368,12 @@ class Node:
     inputs: tuple[Tensor | None, ...]
     outputs: tuple[Tensor, ...]
     intermediates: tuple[Tensor, ...] = ()
+
+    def __repr__(self) -> str:
+        lines = [f"<node {self.index} {self.name} {self.options}"]
+        lines += [f"  in  {t}" for t in self.inputs]
+        lines += [f"  out {t}" for t in self.outputs]
+        return "\n".join(lines) + ">"
 
     @property
     def name(self) -> str:
@@ -459,6 +490,10 @@ class Graph:
     def outputs(self) -> tuple[Tensor, ...]:
         """Outputs of the main subgraph."""
         return tuple(self.main.tensors[i] for i in self.main.outputs)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.metadata, Metadata):
+            object.__setattr__(self, "metadata", Metadata(self.metadata))
 
     def __eq__(self, other: object) -> bool:
         """Whether both hold the same network; name and size of the file do not count."""
