@@ -1,0 +1,105 @@
+"""The CPU inside a board: what an instruction of each class costs when memory never waits."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from mcusim.instruction_mix import CLASSES, FIELDS, InstructionMix
+
+__all__ = ["Core", "Extra", "InstructionCycles", "Ratio", "Strict"]
+
+_ACCESSES = {
+    "load_byte": 1,
+    "load_half": 1,
+    "load_word": 1,
+    "load_double": 2,
+    "float_load": 1,
+    "store_byte": 1,
+    "store_half": 1,
+    "store_word": 1,
+    "store_double": 2,
+    "float_store": 1,
+}
+
+
+class Strict(BaseModel):
+    """A table of a file: immutable, and no key that is not known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+#: Cycles of one instruction by class; one number for every name in :data:`CLASSES`.
+InstructionCycles: Any = create_model(
+    "InstructionCycles",
+    __base__=Strict,
+    **{name: (Annotated[float, Field(ge=0)], ...) for name in CLASSES},  # type: ignore[call-overload]
+)
+
+
+class Extra(Strict):
+    """What an instruction costs beside its class.
+
+    Attributes:
+        taken_branch_cycles: refill of the pipeline, for each branch, call or return taken.
+        load_register_cycles: each register of a load multiple.
+        store_register_cycles: each register of a store multiple.
+        instruction_bytes: mean size of an instruction, for what fetching it costs.
+    """
+
+    taken_branch_cycles: Annotated[float, Field(ge=0)]
+    load_register_cycles: Annotated[float, Field(ge=0)]
+    store_register_cycles: Annotated[float, Field(ge=0)]
+    instruction_bytes: Annotated[float, Field(ge=2, le=4)]
+
+
+class Ratio(Strict):
+    """Measured over predicted: the range that holds nine of ten measurements."""
+
+    measured_over_predicted_low: Annotated[float, Field(gt=0, le=1)]
+    measured_over_predicted_high: Annotated[float, Field(ge=1)]
+
+
+class Core(Strict):
+    """A CPU core.
+
+    Attributes:
+        name: name of the file.
+        profile: how kernel profiles call it.
+        without_fpu: name of the core to price when the build does not use the FPU.
+        cycles: of one instruction of each class, with zero-wait-state memory.
+        extra: what comes beside the classes.
+        uncalibrated: error of a board with this core while no measurement has been fitted.
+        source: the manual, where a number does not name its own.
+    """
+
+    name: str
+    profile: str
+    without_fpu: str
+    cycles: InstructionCycles
+    extra: Extra
+    uncalibrated: Ratio
+    source: str = ""
+
+    @cached_property
+    def weights(self) -> npt.NDArray[np.float64]:
+        """Cycles of one count of each of :data:`FIELDS`, float64."""
+        weight = dict.fromkeys(FIELDS, 0.0) | dict(self.cycles)
+        extra = self.extra
+        weight["taken_conditional"] = weight["taken_unconditional"] = extra.taken_branch_cycles
+        weight["load_accesses"] = extra.load_register_cycles
+        weight["store_accesses"] = extra.store_register_cycles
+        # Accesses count every word moved; those of single and double transfers are already in the
+        # cycles of their class, so that only the registers of multiples are left.
+        for name, accesses in _ACCESSES.items():
+            kind = "load_accesses" if "load" in name else "store_accesses"
+            weight[name] -= accesses * weight[kind]
+        return np.array([weight[name] for name in FIELDS])
+
+    def cycles_of(self, mix: InstructionMix) -> float:
+        """Cycles that ``mix`` takes when no memory waits."""
+        return float(self.weights @ mix.vector)

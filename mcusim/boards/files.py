@@ -1,0 +1,194 @@
+"""Board and core files: found by name or path, laid over a base, checked, with clear errors."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from mcusim.boards.board import Board
+from mcusim.boards.core import Core
+from mcusim.boards.toml_origins import Origin, origins
+from mcusim.errors import BoardError
+from mcusim.resources import data_path
+
+__all__ = ["BoardFile", "board_names", "load_board", "read_board_file", "without_fpu"]
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class BoardFile:
+    """A board with the place and the comment of each of its keys.
+
+    Attributes:
+        board: the board.
+        origins: by dotted key, such as ``"flash.line_bytes"`` and ``"core.cycles.divide"``.
+    """
+
+    board: Board
+    origins: Mapping[str, Origin]
+
+
+@dataclass(frozen=True)
+class _Content:
+    file: str
+    values: dict[str, Any]
+    origins: dict[str, Origin]
+
+
+def board_names() -> tuple[str, ...]:
+    """Names of the boards that come with mcusim."""
+    return _names("board_models")
+
+
+def load_board(name: str | Path) -> Board:
+    """Load a board.
+
+    Args:
+        name: of a board that comes with mcusim, or the path of a ``.toml`` file.
+
+    Returns:
+        The board.
+
+    Raises:
+        BoardError: there is none, or the file is malformed; names file, line and key.
+    """
+    return read_board_file(name).board
+
+
+def read_board_file(name: str | Path) -> BoardFile:
+    """Load a board as :func:`load_board` does, with where each of its numbers stands.
+
+    Raises:
+        BoardError: as :func:`load_board`.
+    """
+    content = _read(_find(name, Path(), "board", "board_models"), "board_models", ())
+    core_name = content.values.get("core")
+    if not isinstance(core_name, str):
+        raise BoardError(_at(content, "core", "must be the name of a core, such as cortex-m4"))
+    core, core_origins = _core(core_name, Path(content.file).parent)
+    board = _validated(
+        Board, _Content(content.file, content.values | {"core": core}, content.origins)
+    )
+    inside = {f"core.{key}": origin for key, origin in core_origins.items()}
+    return BoardFile(board, content.origins | inside)
+
+
+def without_fpu(board: Board) -> Board:
+    """The board as a build without floating-point instructions uses it.
+
+    Raises:
+        BoardError: the core that stands for it is not there.
+    """
+    return board.model_copy(update={"core": _core(board.core.without_fpu, Path())[0]})
+
+
+def _core(name: str, folder: Path) -> tuple[Core, dict[str, Origin]]:
+    content = _read(_find(name, folder, "core", "board_models", "cores"), "board_models/cores", ())
+    return _validated(Core, content), content.origins
+
+
+def _names(*folder: str) -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in data_path(*folder).glob("*.toml")))
+
+
+def _find(name: str | Path, folder: Path, kind: str, *shipped: str) -> Path:
+    """The file of a name, or of a path relative to ``folder``."""
+    text = str(name)
+    if text.endswith(".toml") or "/" in text or "\\" in text or isinstance(name, Path):
+        return folder / text
+    path = data_path(*shipped, f"{text}.toml")
+    if path.is_file():
+        return path
+    names = _names(*shipped)
+    close = difflib.get_close_matches(text.lower(), names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}."
+    raise BoardError(f"there is no {kind} {text!r}; {hint}")
+
+
+def _read(path: Path, shipped: str, below: tuple[Path, ...]) -> _Content:
+    """The values of a file over those of its base, with the place of each."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text)
+    except FileNotFoundError:
+        raise BoardError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise BoardError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise BoardError(f"{path}: is not a text file in UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise BoardError(f"{path}: is not TOML: {error}") from None
+    values.setdefault("name", path.stem)
+    found = origins(text, path.name)
+    content = _Content(str(path), values, found)
+    base = values.pop("base", None)
+    if base is None:
+        return content
+    if not isinstance(base, str):
+        raise BoardError(_at(content, "base", "must be the name or the path of a file"))
+    base_path = _find(base, path.parent, "base", *shipped.split("/"))
+    if base_path in (*below, path):
+        raise BoardError(_at(content, "base", "leads back to this file"))
+    under = _read(base_path, shipped, (*below, path))
+    return _Content(str(path), _merged(under.values, values), under.origins | found)
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(under)
+    for key, value in over.items():
+        held = result.get(key)
+        if isinstance(held, dict) and isinstance(value, dict):
+            result[key] = _merged(held, value)
+        else:
+            result[key] = value
+    return result
+
+
+def _validated(model: type[_Model], content: _Content) -> _Model:
+    try:
+        return model.model_validate(content.values)
+    except ValidationError as error:
+        # An unknown key explains the missing one that it was meant to be, so it comes first.
+        details = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
+        raise BoardError(_sentence(model, content, details)) from None
+
+
+def _sentence(model: type[BaseModel], content: _Content, error: ErrorDetails) -> str:
+    key = ".".join(part for part in error["loc"] if isinstance(part, str))
+    if error["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(key, list(_keys(model)), n=1, cutoff=0.6)
+        hint = f"; did you mean `{close[0]}`?" if close else ""
+        return _at(content, key, f"is not a key{hint}")
+    if error["type"] == "missing":
+        return _at(content, key, "is missing")
+    if error["type"] == "value_error":
+        return _at(content, key, str(error["ctx"]["error"]))
+    wish = error["msg"].replace("Input should be", "must be").partition(",")[0]
+    return _at(content, key, f"{wish}, not {error['input']!r}")
+
+
+def _at(content: _Content, key: str, message: str) -> str:
+    """An error sentence that begins with the file and, where it is known, the line."""
+    at = key
+    while at and at not in content.origins:
+        at = at.rpartition(".")[0]
+    origin = content.origins.get(at)
+    same = origin is None or origin.file == Path(content.file).name
+    place = content.file if same or origin is None else origin.file
+    line = f", line {origin.line}" if origin else ""
+    return f"{place}{line}: `{key}` {message}" if key else f"{place}: {message}"
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _keys(field.annotation, f"{prefix}{name}.")

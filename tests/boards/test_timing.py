@@ -1,0 +1,99 @@
+"""Cycles: the manual's table for single instructions, measured boards for whole networks."""
+
+import csv
+
+import pytest
+
+from mcusim.boards import load_board, price
+from mcusim.calibration.counted import vector_of
+from mcusim.instruction_mix import InstructionMix
+from tests.shared import SHARED, needs_shared
+
+
+@pytest.mark.parametrize(
+    ("mix", "cycles"),
+    [
+        ({"alu": 10}, 10),
+        ({"load_multiple": 1, "load_accesses": 4}, 5),  # LDM of four registers: 1 + N
+        ({"store_multiple": 1, "store_accesses": 8}, 9),
+        ({"load_double": 1, "load_accesses": 2}, 3),
+        ({"store_word": 5, "store_accesses": 5}, 5),
+        ({"branch_conditional": 3, "taken_conditional": 2}, 3 + 2 * 2),
+        ({"float_mac": 1}, 3),
+        ({"float_divide": 1}, 14),
+    ],
+)
+def test_cortex_m4_cycles_of_the_reference_manual(mix, cycles):
+    core = load_board("nucleo-l496zg").core
+    assert core.cycles_of(InstructionMix.of(mix)) == pytest.approx(cycles)
+
+
+def test_a_load_takes_one_to_two_cycles():
+    core = load_board("nucleo-l496zg").core
+    cycles = core.cycles_of(InstructionMix.of({"load_byte": 100, "load_accesses": 100}))
+    assert 100 < cycles < 200
+
+
+def test_memory_does_not_stall_without_wait_states():
+    board = load_board("nucleo-l496zg")
+    mix = InstructionMix.of({"alu": 1000, "load_byte": 500, "load_accesses": 500})
+    slow = price(board, 16e6, mix, constant_bytes_read=200, constant_bytes_held=1000)
+    fast = price(board, 80e6, mix, constant_bytes_read=200, constant_bytes_held=1000)
+    assert slow.fetch == slow.data == 0
+    assert fast.core == slow.core
+    assert fast.data == 200 / 8 * 4
+    assert fast.fetch > 0
+    assert price(board, 80e6, mix, code_in_flash=False).fetch == 0
+
+
+def test_constants_that_fit_the_data_cache_are_read_once():
+    board = load_board("nucleo-l496zg")
+    mix = InstructionMix.of({"load_byte": 10_000, "load_accesses": 10_000})
+    cached = price(board, 80e6, mix, constant_bytes_read=5000, constant_bytes_held=256)
+    streamed = price(board, 80e6, mix, constant_bytes_read=5000, constant_bytes_held=257)
+    assert cached.data == 256 / 8 * 4
+    assert streamed.data == 5000 / 8 * 4
+
+
+#: Latency in ms of firmware whose instructions were counted: TFLM and CMSIS-NN of 2020 with each
+#: project's flag. MLPerf Tiny v0.5 closed/reference; Heim et al., tables 5.8 and 5.9.
+MEASURED = [
+    ("kws_ref_model", "Os", "nucleo-l4r5zi", 181.9174),
+    ("pretrainedResnet_quant", "Os", "nucleo-l4r5zi", 704.2254),
+    ("ad01_int8", "Os", "nucleo-l4r5zi", 10.0516),
+    ("01a_LeNet-MNIST_Q-full", "Ofast", "nucleo-l496zg", 36.39),
+    ("01b_ResNet20_CIFAR-10_Q-full", "Ofast", "nucleo-l496zg", 2217.01),
+    ("01a_LeNet-MNIST_Q-full", "Ofast", "disco-f469ni", 16.11),
+    ("01b_ResNet20_CIFAR-10_Q-full", "Ofast", "disco-f469ni", 984.32),
+]
+
+
+@needs_shared
+def test_uncalibrated_boards_predict_measured_firmware_within_their_interval():
+    """No number of a board was fitted to these rows, apart from the width of the interval."""
+    counted: dict[tuple[str, str], list[dict[str, str]]] = {}
+    with (SHARED / "counted" / "tflm_operators.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            if (row["lib"], row["kernels"]) == ("tflm_v2.2.0", "cmsis"):
+                counted.setdefault((row["model"], row["opt"]), []).append(row)
+    for model, flag, name, measured_ms in MEASURED:
+        board = load_board(name)
+        clock_hz = board.clock.default_hz
+        cycles = 0.0
+        for row in counted[model, flag]:
+            if row["op_index"] in ("construct", "allocate_tensors"):
+                continue
+            held = 1.0
+            for extent in row["w_shape"].split("x"):
+                held *= int(extent or 0)
+            cycles += price(
+                board,
+                clock_hz,
+                InstructionMix(vector_of(row)),
+                constant_bytes_read=float(row["macs"] or 0),
+                constant_bytes_held=held,
+            ).total
+        ratio = measured_ms * 1e-3 * clock_hz / cycles
+        bounds = board.core.uncalibrated
+        assert bounds.measured_over_predicted_low < ratio < bounds.measured_over_predicted_high
+        assert 1.03 < ratio < 1.20, (model, name, ratio)
