@@ -159,9 +159,10 @@ def _scaled_line(data: _Counted, line: str, build: str) -> FittedBuild:
     scale = _ratio(data, line, build, reference)
     if build != reference:
         levels_total = per_turn[:, : len(CLASSES)].sum(axis=1)
-        per_turn = np.outer(scale * levels_total, data.glue[build])
-    spread = 0.0 if build == reference else _SCALED_SPREAD
-    return _fitted(levels, per_turn, len(names), np.abs(held_out), spread)
+        scaled = scale * levels_total[:, np.newaxis]
+        errors = np.abs(held_out)
+        return _fitted(levels, scaled, len(names), errors, _SCALED_SPREAD, data.glue[build])
+    return _fitted(levels, per_turn, len(names), np.abs(held_out), 0.0, None)
 
 
 def _allocate(data: _Counted, build: str) -> FittedBuild:
@@ -181,7 +182,7 @@ def _allocate(data: _Counted, build: str) -> FittedBuild:
         fixed = np.zeros(len(levels))
         free = np.ones(len(levels), dtype=bool)
     else:
-        anchor = _allocate(data, reference).per_turn[:, : len(CLASSES)].sum(axis=1)
+        anchor = _allocate(data, reference).per_turn[:, 0]
         free = np.array([level not in _SHARED_LEVELS for level in levels])
         fixed = np.where(free, 0.0, anchor * _ratio(data, line, build, reference))
         shares = data.glue[build]
@@ -194,7 +195,7 @@ def _allocate(data: _Counted, build: str) -> FittedBuild:
         held_out[fold] = np.abs(turns[fold] @ seen / totals[fold] - 1.0)
     own = [i for i, level in enumerate(levels) if level in PREPARE_KINDS and per_level[i] > 0]
     per_level[levels.index("prepare other")] = np.median(per_level[own])
-    return _fitted(levels, np.outer(per_level, shares), len(ids), held_out, spread=0.0)
+    return _fitted(levels, per_level[:, np.newaxis], len(ids), held_out, 0.0, shares)
 
 
 def _nonnegative(
@@ -226,7 +227,12 @@ def _total(vector: Floats) -> float:
 
 
 def _fitted(
-    levels: tuple[str, ...], per_turn: Floats, rows: int, held_out: Floats, spread: float
+    levels: tuple[str, ...],
+    per_turn: Floats,
+    rows: int,
+    held_out: Floats,
+    spread: float,
+    shares: Floats | None,
 ) -> FittedBuild:
     return FittedBuild(
         levels,
@@ -236,4 +242,5 @@ def _fitted(
         held_out_median=float(np.median(held_out)),
         held_out_p95=float(np.quantile(held_out, 0.95)),
         spread=spread,
+        shares=shares,
     )

@@ -31,6 +31,8 @@ class FittedBuild:
         held_out_median: median relative error of the total on rows kept out of the fit.
         held_out_p95: 95th percentile of the same.
         spread: relative spread of the total over data, one standard deviation.
+        shares: share of each class in every level, shape ``(len(FIELDS),)``, where only totals were
+            counted; ``per_turn`` then has one column, the total.
     """
 
     levels: tuple[str, ...]
@@ -40,6 +42,7 @@ class FittedBuild:
     held_out_median: float
     held_out_p95: float
     spread: float
+    shares: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,13 @@ def _build_lines(key: str, build: FittedBuild) -> list[str]:
     }
     lines = [f"    {json.dumps(key)}: {{"]
     lines += [f"      {json.dumps(name)}: {json.dumps(value)}," for name, value in head.items()]
+    if build.shares is not None:
+        lines.append(f'      "shares": {json.dumps(_counts(build.shares))},')
     lines.append('      "levels": {')
     for position, level in enumerate(build.levels):
         comma = "" if position == len(build.levels) - 1 else ","
-        counts = json.dumps(_counts(build.per_turn[position]))
+        row = build.per_turn[position]
+        counts = json.dumps(_rounded(float(row[0])) if build.shares is not None else _counts(row))
         lines.append(f"        {json.dumps(level)}: {counts}{comma}")
     return [*lines, "      }", "    }"]
 

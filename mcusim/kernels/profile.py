@@ -104,10 +104,11 @@ _COLUMN = {name: position for position, name in enumerate(FIELDS)}
 
 def _build(content: Mapping[str, Any]) -> ProfileBuild:
     levels = tuple(content["levels"])
-    per_turn = np.zeros((len(levels), len(FIELDS)))
-    for row, level in enumerate(levels):
-        for name, count in content["levels"][level].items():
-            per_turn[row, _COLUMN[name]] = count
+    if "shares" in content:
+        totals = np.array([float(content["levels"][level]) for level in levels])
+        per_turn = np.outer(totals, _vector(content["shares"]))
+    else:
+        per_turn = np.array([_vector(content["levels"][level]) for level in levels])
     return ProfileBuild(
         levels,
         per_turn,
@@ -117,3 +118,10 @@ def _build(content: Mapping[str, Any]) -> ProfileBuild:
         int(content["rows"]),
         tuple(content["unseen"]),
     )
+
+
+def _vector(counts: Mapping[str, float]) -> npt.NDArray[np.float64]:
+    vector = np.zeros(len(FIELDS))
+    for name, count in counts.items():
+        vector[_COLUMN[name]] = count
+    return vector
