@@ -6,7 +6,14 @@ from mcusim.kernels.contract import Kernel
 
 __all__ = ["KERNELS"]
 
-_FAMILIES: tuple[str, ...] = ("control_flow",)
+_FAMILIES: tuple[str, ...] = (
+    "control_flow",
+    "padding",
+    "reductions",
+    "shaping",
+    "slicing",
+    "spatial",
+)
 
 #: Every operator that TFLM's reference kernels run, by the schema's name.
 KERNELS: dict[str, Kernel] = {

@@ -1,0 +1,338 @@
+"""Operators that join, cut and pick: they move elements and compute nothing.
+
+CONCATENATION, SPLIT, SPLIT_V, PACK, UNPACK, SLICE, STRIDED_SLICE, GATHER, GATHER_ND.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from mcusim.graph import Array, DType, Node
+from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.reference.checks import (
+    constant_int32,
+    int32_vector,
+    refuse,
+    require,
+    require_same_type,
+    supported,
+)
+from mcusim.kernels.reference.inferences import aligned, by_index_tensors
+
+__all__ = ["KERNELS"]
+
+_FOUR_TYPES = (DType.FLOAT32, DType.INT8, DType.INT16, DType.INT32)
+_MOST_INPUTS = 10
+_MOST_DIMENSIONS = 6
+
+
+def _axis(node: Node, axis: int, rank: int) -> int:
+    current = axis + rank if axis < 0 else axis
+    require(0 <= current < rank, node, f"axis {axis} of {rank} dimensions")
+    return current
+
+
+def _bind_concatenation(node: Node) -> BoundKernel:
+    """Source: ``concatenation.cc``."""
+    output = node.output()
+    tensors = [node.input(i) for i in range(len(node.inputs))]
+    activation = node.options.text("fused_activation_function", "NONE")
+    require(activation == "NONE", node, f"it has a fused activation {activation}")
+    dtype = supported(
+        node, node.input(0), (*_FOUR_TYPES[:2], DType.INT16, DType.INT32, DType.INT64, DType.BOOL),
+        "input",
+    )  # fmt: skip
+    require_same_type(node, output, node.input(0), "output and input")
+    require(len(tensors) <= _MOST_INPUTS, node, f"it joins {len(tensors)} inputs, more than 10")
+    axis = _axis(node, node.options.integer("axis"), len(output.shape))
+    for tensor in tensors:
+        require_same_type(node, tensor, node.input(0), "inputs")
+        require(
+            len(tensor.shape) <= _MOST_DIMENSIONS,
+            node,
+            f"an input has {len(tensor.shape)} dimensions, more than 6",
+        )
+        if dtype is DType.INT8:
+            require(
+                (tensor.scale, tensor.zero_point) == (output.scale, output.zero_point),
+                node,
+                "an input differs from the output in scale or zero point",
+            )
+        elif dtype is DType.INT16:
+            require(tensor.zero_point == 0, node, "an int16 input has a zero point")
+    require(dtype is not DType.INT16 or output.zero_point == 0, node, "the output has a zero point")
+    joined = sum(t.shape[axis] if axis < len(t.shape) else 0 for t in tensors)
+    fits = all((*t.shape[:axis], joined, *t.shape[axis + 1 :]) == output.shape for t in tensors)
+    require(fits, node, f"inputs joined on axis {axis} do not make {output.shape}")
+
+    def run(inputs: Sequence[Array]) -> Sequence[Array]:
+        return (np.concatenate(aligned(inputs), axis=axis + 1),)
+
+    return by_index_tensors(node, (), run)
+
+
+def _bind_split(node: Node, data: int, axis_position: int) -> BoundKernel:
+    """Prepare of SPLIT and SPLIT_V.
+
+    Source: ``split.cc`` and ``split_v.cc``.
+    """
+    x = node.input(data)
+    values = constant_int32(node, axis_position, "axis tensor")
+    axis = _axis(node, int(values.reshape(-1)[0]), len(x.shape))
+    supported(node, x, _FOUR_TYPES, "input")
+    cuts = []
+    start = 0
+    for output in node.outputs:
+        require_same_type(node, x, output, "input and output")
+        require(len(output.shape) == len(x.shape), node, "input and output differ in dimensions")
+        length = output.shape[axis]
+        require(
+            output.shape == (*x.shape[:axis], length, *x.shape[axis + 1 :]),
+            node,
+            f"{x.shape} cut on axis {axis} does not make {output.shape}",
+        )
+        cuts.append((slice(None),) * (axis + 1) + (slice(start, start + length),))
+        start += length
+    require(start == x.shape[axis], node, f"outputs take {start} of {x.shape[axis]}")
+    if node.name == "SPLIT":
+        require(len({t.shape for t in node.outputs}) == 1, node, "outputs differ in shape")
+
+    def run(inputs: Sequence[Array]) -> Sequence[Array]:
+        return [np.ascontiguousarray(inputs[data][cut]) for cut in cuts]
+
+    return by_index_tensors(node, (), run)
+
+
+def _bind_split_v(node: Node) -> BoundKernel:
+    require(len(node.inputs) == 3, node, "it takes an input, sizes and an axis")
+    return _bind_split(node, 0, 2)
+
+
+def _bind_pack(node: Node) -> BoundKernel:
+    """Source: ``pack.cc``."""
+    output = node.output()
+    supported(node, output, (*_FOUR_TYPES, DType.INT64), "output")
+    tensors = [node.input(i) for i in range(len(node.inputs))]
+    axis = _axis(node, node.options.integer("axis"), len(output.shape))
+    count = node.options.integer("values_count", len(tensors))
+    require(count == len(tensors), node, f"it has {len(tensors)} inputs and packs {count}")
+    for tensor in tensors:
+        require_same_type(node, tensor, output, "input and output")
+        made = (*tensor.shape[:axis], len(tensors), *tensor.shape[axis:])
+        require(made == output.shape, node, f"inputs packed make {made}, not {output.shape}")
+
+    def run(inputs: Sequence[Array]) -> Sequence[Array]:
+        return (np.stack(aligned(inputs), axis=axis + 1),)
+
+    return by_index_tensors(node, (), run)
+
+
+def _bind_unpack(node: Node) -> BoundKernel:
+    """Source: ``unpack.cc``."""
+    x = node.input(0)
+    supported(node, x, _FOUR_TYPES, "input")
+    axis = _axis(node, node.options.integer("axis"), len(x.shape))
+    count = node.options.integer("num", len(node.outputs))
+    require(count == len(node.outputs) == x.shape[axis], node, f"it unpacks {count} outputs")
+    for output in node.outputs:
+        require_same_type(node, x, output, "input and output")
+        left = (*x.shape[:axis], *x.shape[axis + 1 :])
+        require(output.shape == left, node, f"the output is {output.shape}, not {left}")
+
+    def run(inputs: Sequence[Array]) -> Sequence[Array]:
+        parts = np.moveaxis(inputs[0], axis + 1, 0)
+        return [np.ascontiguousarray(part) for part in parts]
+
+    return by_index_tensors(node, (), run)
+
+
+def _bind_slice(node: Node) -> BoundKernel:
+    """Source: ``slice.cc``."""
+    require(len(node.inputs) == 3 and len(node.outputs) == 1, node, "it takes begin and size")
+    x, begin, size, output = node.input(0), node.input(1), node.input(2), node.output()
+    supported(node, x, (*_FOUR_TYPES, DType.BOOL), "input")
+    require_same_type(node, x, output, "input and output")
+    supported(node, begin, (DType.INT32, DType.INT64), "begin tensor")
+    require_same_type(node, begin, size, "begin and size")
+    rank = len(x.shape)
+    require(rank <= 5, node, f"the input has {rank} dimensions, more than 5")
+    require(begin.elements >= rank and size.elements >= rank, node, "begin or size are too short")
+
+    def run(inputs: Sequence[Array]) -> Sequence[Array]:
+        starts, lengths = int32_vector(inputs[1]), int32_vector(inputs[2])
+        cut: list[slice] = [slice(None)]
+        for extent, start, length in zip(x.shape, starts, lengths, strict=False):
+            stop = extent if length == -1 else start + length
+            require(0 <= start <= stop <= extent, node, f"elements {start} to {stop} of {extent}")
+            cut.append(slice(start, stop))
+        result = inputs[0][tuple(cut)]
+        require(
+            result[0].size == output.elements,
+            node,
+            f"a slice of shape {result.shape[1:]} does not fill {output.shape}",
+        )
+        return (np.ascontiguousarray(result).reshape(len(result), *output.shape),)
+
+    return by_index_tensors(node, (1, 2), run)
+
+
+def strided_ranges(node: Node) -> list[tuple[int, int, int]]:
+    """Start, stop and stride of each dimension of the input of a STRIDED_SLICE.
+
+    TFLM ignores ``offset``, ``ellipsis_mask`` and ``new_axis_mask``: a model that needs them
+    fails its check of the output's shape.
+
+    Raises:
+        UnsupportedOperatorError: TFLM refuses the operator.
+
+    Source: ``strided_slice_common.cc`` and ``strided_slice_logic.h``.
+    """
+    require(len(node.inputs) == 4 and len(node.outputs) == 1, node, "it takes 4 inputs")
+    x, output = node.input(0), node.output()
+    rank = len(x.shape)
+    require(rank <= 4, node, f"the input has {rank} dimensions, more than 4")
+    begin, end, strides = (
+        int32_vector(constant_int32(node, i, what))
+        for i, what in ((1, "begin tensor"), (2, "end tensor"), (3, "strides tensor"))
+    )
+    require(
+        min(len(begin), len(end), len(strides)) >= rank,
+        node,
+        f"begin, end and strides are shorter than the {rank} dimensions",
+    )
+    begin_mask = node.options.integer("begin_mask")
+    end_mask = node.options.integer("end_mask")
+    shrink_mask = node.options.integer("shrink_axis_mask")
+    ranges, shape = [], []
+    for axis, (extent, stride) in enumerate(zip(x.shape, strides, strict=False)):
+        require(stride != 0, node, "a stride is zero")
+        low, high = (0, extent) if stride > 0 else (-1, extent - 1)
+        start = begin[axis] + (extent if begin[axis] < 0 else 0)
+        start = min(max(start, low), high)
+        if begin_mask >> axis & 1:
+            start = 0 if stride > 0 else extent - 1
+        if shrink_mask >> axis & 1:
+            # Shrinking takes one element and leaves the dimension out.
+            require(start < extent and stride > 0, node, f"it shrinks axis {axis} to nothing")
+            ranges.append((start, start + 1, 1))
+            continue
+        stop = end[axis] + (extent if end[axis] < 0 else 0)
+        stop = min(max(stop, low), high)
+        if end_mask >> axis & 1:
+            stop = extent if stride > 0 else -1
+        ranges.append((start, stop, stride))
+        shape.append(len(range(start, stop, stride)))
+    require(output.shape == tuple(shape), node, f"the output is {output.shape}, not {shape}")
+    return ranges
+
+
+def _bind_strided_slice(node: Node) -> BoundKernel:
+    ranges = strided_ranges(node)
+    x, output = node.input(0), node.output()
+    supported(node, output, (*_FOUR_TYPES, DType.BOOL), "output")
+    require_same_type(node, x, output, "input and output")
+    cut = (
+        slice(None),
+        *(slice(a, None if b < 0 else b, stride) for a, b, stride in ranges),
+    )
+
+    def run(inputs: Sequence[Array]) -> Sequence[Array]:
+        array = inputs[0]
+        return (np.ascontiguousarray(array[cut]).reshape(len(array), *output.shape),)
+
+    return by_index_tensors(node, (), run)
+
+
+def _bind_gather(node: Node) -> BoundKernel:
+    """Source: ``gather.cc``."""
+    require(len(node.inputs) == 2 and len(node.outputs) == 1, node, "it takes input and positions")
+    x, positions, output = node.input(0), node.input(1), node.output()
+    supported(node, positions, (DType.INT32,), "positions tensor")
+    supported(node, x, (DType.FLOAT32, DType.INT8), "input")
+    require_same_type(node, x, output, "input and output")
+    axis = _axis(node, node.options.integer("axis"), len(x.shape))
+    batch = node.options.integer("batch_dims")
+    batch = batch + len(positions.shape) if batch < 0 else batch
+    require(
+        0 <= batch <= min(axis, len(positions.shape)),
+        node,
+        f"batch_dims {batch} for axis {axis} and positions of {len(positions.shape)} dimensions",
+    )
+    require(x.shape[:batch] == positions.shape[:batch], node, "batch dimensions differ")
+    shape = (*x.shape[:axis], *positions.shape[batch:], *x.shape[axis + 1 :])
+    require(output.shape == shape, node, f"the output is {output.shape}, not {shape}")
+    batches, outer = math.prod(x.shape[:batch]), math.prod(x.shape[batch:axis])
+    extent, inner = x.shape[axis], math.prod(x.shape[axis + 1 :])
+    count = math.prod(positions.shape[batch:])
+
+    def run(inputs: Sequence[Array]) -> Sequence[Array]:
+        picks = inputs[1].reshape(-1, batches, 1, count)
+        if picks.size and not 0 <= picks.min() <= picks.max() < extent:
+            refuse(node, f"a position is not among the {extent} of the input")
+        elements = inputs[0].reshape(-1, batches, outer, extent, inner)
+        size = max(len(elements), len(picks))
+        inference = np.arange(len(elements)).reshape(-1, 1, 1, 1)
+        along = np.arange(batches).reshape(1, -1, 1, 1)
+        across = np.arange(outer).reshape(1, 1, -1, 1)
+        return (elements[inference, along, across, picks].reshape(size, *shape),)
+
+    return by_index_tensors(node, (), run)
+
+
+def _bind_gather_nd(node: Node) -> BoundKernel:
+    """Source: ``gather_nd.cc``."""
+    require(len(node.inputs) == 2 and len(node.outputs) == 1, node, "it takes input and indices")
+    x, indices, output = node.input(0), node.input(1), node.output()
+    supported(node, x, (DType.FLOAT32, DType.INT8), "input")
+    supported(node, indices, (DType.INT32,), "index tensor")
+    require_same_type(node, x, output, "input and output")
+    require(bool(x.shape) and bool(indices.shape), node, "a tensor is a scalar")
+    depth = indices.shape[-1]
+    require(
+        depth <= min(len(x.shape), 5), node, f"indices of {depth} for {len(x.shape)} dimensions"
+    )
+    shape = (*indices.shape[:-1], *x.shape[depth:])
+    require(output.shape == shape, node, f"the output is {output.shape}, not {shape}")
+    picked = math.prod(x.shape[depth:])
+    strides = [math.prod(x.shape[axis + 1 :]) for axis in range(depth)]
+
+    def run(inputs: Sequence[Array]) -> Sequence[Array]:
+        offsets = inputs[1].astype(np.int64) @ np.array(strides, np.int64).reshape(depth)
+        # Only the sum is checked: an index beyond its dimension reads on in memory.
+        if offsets.size and not 0 <= offsets.min() <= offsets.max() <= x.elements - picked:
+            refuse(node, "an index is out of bounds")
+        places: npt.NDArray[np.int64] = offsets.reshape(len(offsets), -1, 1) + np.arange(picked)
+        elements = inputs[0].reshape(len(inputs[0]), -1)
+        size = max(len(elements), len(places))
+        inference = np.arange(len(elements)).reshape(-1, 1, 1)
+        return (elements[inference, places].reshape(size, *shape),)
+
+    return by_index_tensors(node, (), run)
+
+
+def _call(node: Node) -> KernelCall:
+    output = node.output()
+    elements = sum(t.elements for t in node.outputs)
+    return KernelCall(
+        f"reference_ops::{node.name.title().replace('_', '')}",
+        f"reference/{node.name.lower()}_{output.dtype.value}",
+        {"call": 1, "element": elements},
+    )
+
+
+KERNELS: tuple[Kernel, ...] = (
+    Kernel("CONCATENATION", _bind_concatenation, _call),
+    Kernel("SPLIT", partial(_bind_split, data=1, axis_position=0), _call),
+    Kernel("SPLIT_V", _bind_split_v, _call),
+    Kernel("PACK", _bind_pack, _call),
+    Kernel("UNPACK", _bind_unpack, _call),
+    Kernel("SLICE", _bind_slice, _call),
+    Kernel("STRIDED_SLICE", _bind_strided_slice, _call),
+    Kernel("GATHER", _bind_gather, _call),
+    Kernel("GATHER_ND", _bind_gather_nd, _call),
+)
