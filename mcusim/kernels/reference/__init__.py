@@ -9,9 +9,11 @@ __all__ = ["KERNELS"]
 _FAMILIES: tuple[str, ...] = (
     "control_flow",
     "padding",
+    "pooling",
     "reductions",
     "shaping",
     "slicing",
+    "softmax",
     "spatial",
 )
 

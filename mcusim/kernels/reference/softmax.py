@@ -1,0 +1,377 @@
+"""SOFTMAX and LOG_SOFTMAX over the last dimension."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mcusim.errors import ModelError
+from mcusim.graph import Array, DType, Node, Tensor
+from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.fixed_point import (
+    Int32Array,
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+    quantize_multiplier_greater_than_one,
+    quantize_multiplier_smaller_than_one,
+    rounding_divide_by_pot,
+    saturating_rounding_doubling_high_mul,
+)
+from mcusim.kernels.gemmlowp_functions import (
+    count_leading_zeros,
+    exp_on_negative_values,
+    log_of_at_least_one,
+    reciprocal,
+)
+from mcusim.kernels.lookup_tables import int16_table, interpolated
+from mcusim.kernels.reference.checks import (
+    require,
+    require_counts,
+    require_same_type,
+    supported,
+)
+
+__all__ = ["KERNELS", "InputScaling", "SoftmaxTurns", "softmax_mirror", "typical_exponentials"]
+
+#: Differences to the largest input are held in Q5.26, sums of exponentials in Q12.19.
+_DIFFERENCE_BITS, _SUM_BITS = 5, 12
+
+
+@dataclass(frozen=True)
+class InputScaling:
+    """How differences of stored inputs become Q5.26.
+
+    Attributes:
+        multiplier: Q31.
+        left_shift: of the difference, before the multiplication.
+        least_difference: what is further below the largest input counts as zero.
+    """
+
+    multiplier: int
+    left_shift: int
+    least_difference: int
+
+    @classmethod
+    def of(cls, scale: float, beta: float) -> InputScaling:
+        """Scaling for inputs of ``scale``, multiplied by ``beta``.
+
+        Raises:
+            UnsupportedOperatorError: ``scale * beta`` is not above 2**-26.
+
+        Source: ``PreprocessSoftmaxScaling`` and ``CalculateInputRadius``.
+        """
+        real = min(beta * scale * (1 << (31 - _DIFFERENCE_BITS)), float((1 << 31) - 1))
+        multiplier, shift = quantize_multiplier_greater_than_one(real)
+        radius = ((1 << _DIFFERENCE_BITS) - 1) * (1 << (31 - _DIFFERENCE_BITS)) / (1 << shift)
+        return cls(multiplier, shift, -math.floor(radius))
+
+    def differences(self) -> Int32Array:
+        """Q5.26 of the differences 0, -1, … that count, at most 256 of them."""
+        count = min(-self.least_difference, 255) + 1
+        return multiply_by_quantized_multiplier(-np.arange(count), self.multiplier, self.left_shift)
+
+
+def _require_near(node: Node, tensor: Tensor, wanted: float) -> None:
+    actual, target = np.float32(tensor.scale), np.float32(wanted)
+    require(
+        bool(abs(actual - target) <= np.float32(0.001) * target),
+        node,
+        f"the output's scale is {tensor.scale:g}, not {wanted:g}",
+    )
+
+
+def _require_zero_point(node: Node, tensor: Tensor, what: str, wanted: int) -> None:
+    require(
+        tensor.zero_point == wanted,
+        node,
+        f"the {what}'s zero point is {tensor.zero_point}, not {wanted}",
+    )
+
+
+def _checked(node: Node) -> tuple[Tensor, Tensor]:
+    require_counts(node, 1)
+    source, output = node.input(0), node.output()
+    require(len(source.shape) >= 1, node, "the input is a scalar")
+    require(source.shape == output.shape, node, "the shapes of input and output differ")
+    return source, output
+
+
+def _bind_softmax(node: Node) -> BoundKernel:
+    source, output = _checked(node)
+    dtype = supported(node, source, (DType.INT8, DType.INT16, DType.FLOAT32), "input")
+    beta = node.options.real("beta")
+    if dtype is DType.FLOAT32:
+        require_same_type(node, source, output, "input and output")
+        return _softmax_float(beta)
+    if dtype is DType.INT16:
+        supported(node, output, (DType.INT16,), "output")
+        _require_zero_point(node, source, "input", 0)
+        _require_zero_point(node, output, "output", 0)
+        _require_near(node, output, 1 / 32768)
+        return _softmax_int16(source.scale, beta)
+    if supported(node, output, (DType.INT8, DType.INT16), "output") is DType.INT16:
+        _require_zero_point(node, output, "output", -32768)
+        _require_near(node, output, 1 / 65536)
+    else:
+        _require_zero_point(node, output, "output", -128)
+        require(output.scale == 1 / 256, node, f"the output's scale is {output.scale:g}, not 1/256")
+    return _softmax_int8(InputScaling.of(source.scale, beta), output.dtype)
+
+
+def _differences(x: Array) -> npt.NDArray[np.int64]:
+    """How far each input lies below the largest of its row."""
+    wide = x.astype(np.int64)
+    below: npt.NDArray[np.int64] = wide.max(axis=-1, keepdims=True) - wide
+    return below
+
+
+def _padded(table: Int32Array) -> npt.NDArray[np.int64]:
+    """A table by difference, with zeros for the differences that do not count."""
+    return np.concatenate([table, np.zeros(256 - table.size, np.int32)]).astype(np.int64)
+
+
+def _softmax_int8(scaling: InputScaling, dtype: DType) -> BoundKernel:
+    """Source: ``reference_ops::Softmax<int8_t, OutputT>``."""
+    exponentials = exp_on_negative_values(scaling.differences(), _DIFFERENCE_BITS)
+    table = _padded(exponentials)
+    addends = _padded(rounding_divide_by_pot(exponentials, _SUM_BITS))
+    counted = np.arange(256) < exponentials.size
+    limits = np.iinfo(dtype.numpy)
+
+    def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
+        below = _differences(_first(inputs))
+        sums = addends[below].sum(axis=-1, keepdims=True).astype(np.int32)
+        scale, bits_over_unit = reciprocal(sums, _SUM_BITS)
+        exponent = bits_over_unit + 31 - limits.bits
+        _require_exponent(exponent)
+        result = rounding_divide_by_pot(
+            saturating_rounding_doubling_high_mul(scale, table[below]), exponent
+        )
+        stored = np.minimum(result.astype(np.int64) + limits.min, limits.max)
+        return [np.where(counted[below], stored, limits.min).astype(dtype.numpy)]
+
+    return run
+
+
+def _require_exponent(exponent: npt.NDArray[np.int64]) -> None:
+    if exponent.size and not 0 <= exponent.min() <= exponent.max() <= 31:
+        raise ModelError(
+            "so many inputs of a row are as large as the largest that TFLite Micro stops there: "
+            "the output's type has no bits left for their share"
+        )
+
+
+def _softmax_int16(scale: float, beta: float) -> BoundKernel:
+    """Source: ``reference_ops::SoftmaxInt16``."""
+    multiplier, shift = quantize_multiplier(scale * beta / (10.0 / 65535.0))
+    exponentials = _exponential_table()
+    reciprocals = int16_table(
+        lambda x: np.float32(1) / (np.float32(1) + x), _UNIT, -32768, 2 * _UNIT, 0
+    )
+
+    def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
+        scaled = multiply_by_quantized_multiplier(-_differences(_first(inputs)), multiplier, shift)
+        centred = np.clip(scaled.astype(np.int64) + 32767, -32768, 32767).astype(np.int16)
+        powers = interpolated(centred, exponentials).astype(np.int64)
+        sums = powers.sum(axis=-1, keepdims=True)
+        headroom = count_leading_zeros(sums)
+        shifted = ((sums << (headroom - 1)) + (1 << 13)) >> 14
+        position = np.clip(shifted - ((1 << 15) + (1 << 16)), -32768, 32767).astype(np.int16)
+        factor = interpolated(position, reciprocals).astype(np.int64)
+        right = 31 - headroom
+        result = (powers * factor + (np.int64(1) << (right - 1))) >> right
+        return [np.clip(result, 0, 32767).astype(np.int16)]
+
+    return run
+
+
+#: Scale of int16 values that span a range of 1.
+_UNIT = float(np.float32(1) / np.float32(65535))
+
+
+def _exponential_table() -> npt.NDArray[np.int16]:
+    """exp from -10 to 0, as the library's float32 ``exp`` gives it."""
+    ten = float(np.float32(10) / np.float32(65535))
+
+    def exponential(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return np.exp(x.astype(np.float64)).astype(np.float32)
+
+    return int16_table(exponential, ten, 32767, 2 * _UNIT, 0)
+
+
+def _softmax_float(beta: float) -> BoundKernel:
+    """Source: ``reference_ops::Softmax<float>``."""
+    from mcusim.kernels.compiled.softmax import softmax
+
+    factor = np.float32(beta)
+
+    def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
+        x = np.ascontiguousarray(_first(inputs))
+        out = np.empty_like(x)
+        softmax(x.reshape(-1, x.shape[-1]), factor, out.reshape(-1, x.shape[-1]))
+        return [out]
+
+    return run
+
+
+def _bind_log_softmax(node: Node) -> BoundKernel:
+    source, output = _checked(node)
+    require_same_type(node, source, output, "input and output")
+    if supported(node, source, (DType.INT8, DType.FLOAT32), "input") is DType.FLOAT32:
+        return _log_softmax_float()
+    require(output.scale == 16 / 256, node, f"the output's scale is {output.scale:g}, not 16/256")
+    _require_zero_point(node, output, "output", 127)
+    return _log_softmax_int8(InputScaling.of(source.scale, 1.0))
+
+
+def _log_softmax_int8(scaling: InputScaling) -> BoundKernel:
+    """Source: ``LogSoftmaxQuantized<int8_t>`` and ``PreprocessLogSoftmaxScalingExp``."""
+    divisor = quantize_multiplier_smaller_than_one(
+        (1 << (31 - scaling.left_shift)) / scaling.multiplier
+    )
+    every = np.arange(256)
+    rescaled = multiply_by_quantized_multiplier(-every, scaling.multiplier, scaling.left_shift)
+    exponentials = exp_on_negative_values(scaling.differences(), _DIFFERENCE_BITS)
+    addends = _padded(rounding_divide_by_pot(exponentials, _SUM_BITS))
+
+    def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
+        below = _differences(_first(inputs))
+        sums = addends[below].sum(axis=-1, keepdims=True).astype(np.int32)
+        log_of_sum = log_of_at_least_one(sums, _SUM_BITS, _DIFFERENCE_BITS)
+        shifted = (log_of_sum.astype(np.int64) - (1 << 31)).astype(np.int32)
+        least = np.maximum(
+            scaling.least_difference - 1, multiply_by_quantized_multiplier(shifted, *divisor)
+        )
+        difference = (rescaled[below].astype(np.int64) - log_of_sum).astype(np.int32)
+        result = rounding_divide_by_pot(difference, 31 - _DIFFERENCE_BITS - 4).astype(np.int64)
+        stored = np.clip(result + 127, -128, 127)
+        return [np.where(-below > least, stored, -128).astype(np.int8)]
+
+    return run
+
+
+def _log_softmax_float() -> BoundKernel:
+    """Source: ``reference_ops::LogSoftmax``."""
+    from mcusim.kernels.compiled.softmax import log_softmax
+
+    def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
+        x = np.ascontiguousarray(_first(inputs))
+        out = np.empty_like(x)
+        log_softmax(x.reshape(-1, x.shape[-1]), out.reshape(-1, x.shape[-1]))
+        return [out]
+
+    return run
+
+
+def _first(inputs: Sequence[Array | None]) -> Array:
+    x = inputs[0]
+    assert x is not None
+    return x
+
+
+@dataclass(frozen=True)
+class SoftmaxTurns:
+    """Turns of the loops of an int8 SOFTMAX: rows, and elements that an exponential is taken of."""
+
+    rows: int
+    exponentials: int
+
+
+def softmax_mirror(
+    x: npt.NDArray[np.int8], scaling: InputScaling, dtype: DType
+) -> tuple[Array, SoftmaxTurns]:
+    """SOFTMAX of int8 rows, loop by loop as the library computes it.
+
+    Args:
+        x: int8, shape ``(rows, depth)``.
+        scaling: of the differences.
+        dtype: of the output, int8 or int16.
+
+    Returns:
+        The output, shape of ``x``, and the turns of its loops.
+
+    Source: ``reference_ops::Softmax<int8_t, OutputT>``.
+    """
+    limits = np.iinfo(dtype.numpy)
+    out = np.empty(x.shape, dtype.numpy)
+    exponentials = 0
+    for row, values in enumerate(x.tolist()):
+        largest = -128
+        for value in values:
+            largest = max(largest, value)
+        total = 0
+        for value in values:
+            if value - largest >= scaling.least_difference:
+                exponential = _exponential(value - largest, scaling)
+                total += int(rounding_divide_by_pot(exponential, _SUM_BITS))
+                exponentials += 1
+        scale, bits_over_unit = reciprocal(total, _SUM_BITS)
+        for column, value in enumerate(values):
+            out[row, column] = limits.min
+            if value - largest >= scaling.least_difference:
+                product = saturating_rounding_doubling_high_mul(
+                    scale, _exponential(value - largest, scaling)
+                )
+                result = int(rounding_divide_by_pot(product, bits_over_unit + 31 - limits.bits))
+                out[row, column] = min(result + int(limits.min), int(limits.max))
+    return out, SoftmaxTurns(len(x), exponentials)
+
+
+def _exponential(difference: int, scaling: InputScaling) -> int:
+    rescaled = multiply_by_quantized_multiplier(difference, scaling.multiplier, scaling.left_shift)
+    return int(exp_on_negative_values(rescaled, _DIFFERENCE_BITS))
+
+
+def typical_exponentials(depth: int, least_difference: int) -> float:
+    """Inputs of a row that are not too far below its largest, when all int8 values are as likely.
+
+    Args:
+        depth: inputs of the row.
+        least_difference: what is further below counts as zero.
+    """
+    span = 255 * depth / (depth + 1)
+    return 1 + (depth - 1) * min(1.0, -least_difference / span)
+
+
+def _rows(tensor: Tensor) -> tuple[int, int]:
+    depth = tensor.shape[-1] if tensor.shape else 1
+    return tensor.elements // max(depth, 1), depth
+
+
+def _call_softmax(node: Node) -> KernelCall:
+    source = node.input(0)
+    rows, depth = _rows(source)
+    if source.dtype is DType.FLOAT32:
+        # The largest input's exponential is exp(0), which the C library returns at once.
+        trips = {"call": 1, "row": rows, "element": rows * (depth - 1)}
+    elif source.dtype is DType.INT16:
+        trips = {"call": 1, "row": rows, "element": rows * depth}
+    else:
+        scaling = InputScaling.of(source.scale, node.options.real("beta"))
+        exponentials = rows * typical_exponentials(depth, scaling.least_difference)
+        return KernelCall(
+            "reference_ops::Softmax",
+            "reference/softmax_int8",
+            {"call": 1, "row": rows, "exponential": exponentials},
+        )
+    return KernelCall("reference_ops::Softmax", f"reference/softmax_{source.dtype.value}", trips)
+
+
+def _call_log_softmax(node: Node) -> KernelCall:
+    source = node.input(0)
+    rows, depth = _rows(source)
+    return KernelCall(
+        "reference_ops::LogSoftmax",
+        f"reference/log_softmax_{source.dtype.value}",
+        {"call": 1, "row": rows, "element": rows * depth},
+    )
+
+
+KERNELS: tuple[Kernel, ...] = (
+    Kernel("SOFTMAX", _bind_softmax, _call_softmax),
+    Kernel("LOG_SOFTMAX", _bind_log_softmax, _call_log_softmax),
+)
