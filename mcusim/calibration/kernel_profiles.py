@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,9 @@ _SOURCE = (
     "arm-none-eabi-gcc 12.2.1, single-operator models"
 )
 
+#: A profile with no more rows leans on the same kernel's profile of another type.
+_FEW_ROWS = 6
+
 
 @dataclass(frozen=True, eq=False)
 class FitResult:
@@ -54,6 +57,8 @@ class FitResult:
         sample: the counted rows.
         fit: the fit of them.
         spread: relative spread over data, one standard deviation.
+        leans_on: profile of the same kernel on another type that tells what these rows are too few
+            to tell; empty where they are enough.
     """
 
     profile: str
@@ -62,6 +67,7 @@ class FitResult:
     sample: Sample
     fit: LevelFit
     spread: float
+    leans_on: str = ""
 
 
 def single_operator_calls(
@@ -111,14 +117,42 @@ def fit_profiles(
     for row in rows:
         if row.id in calls and (not builds or row.build in builds):
             groups[calls[row.id].profile, row.build].append(row)
-    results = []
-    for (profile, build), members in sorted(groups.items()):
+    results: dict[tuple[str, str], FitResult] = {}
+    for (profile, build), members in sorted(groups.items(), key=lambda group: -len(group[1])):
         sample = _sample(profile, members, calls)
-        spread = spreads.get((profile, build), 0.0)
-        results.append(
-            FitResult(profile, members[0].operator, build, sample, fit_sample(sample), spread)
+        sibling = _sibling(sample, profile, build, results)
+        fit = fit_sample(sample, sibling.fit.per_turn if sibling else None)
+        results[profile, build] = FitResult(
+            profile,
+            members[0].operator,
+            build,
+            sample,
+            fit,
+            spreads.get((profile, build), 0.0),
+            sibling.profile if sibling else "",
         )
-    return results
+    return [results[key] for key in sorted(results)]
+
+
+def _sibling(
+    sample: Sample, profile: str, build: str, results: Mapping[tuple[str, str], FitResult]
+) -> FitResult | None:
+    """The same kernel on another type with rows enough, when this one has too few."""
+    if len(sample.ids) > _FEW_ROWS:
+        return None
+    stem = profile.rpartition("_")[0]
+    for dtype in ("int8", "float32", "int16"):
+        found = results.get((f"{stem}_{dtype}", build))
+        if (
+            found
+            and found.profile != profile
+            and set(found.sample.levels) == set(sample.levels)
+            and len(found.sample.ids) > _FEW_ROWS
+        ):
+            order = [found.sample.levels.index(level) for level in sample.levels]
+            fit = replace(found.fit, per_turn=found.fit.per_turn[order])
+            return replace(found, fit=fit)
+    return None
 
 
 def _sample(profile: str, rows: Sequence[CountedRow], calls: Mapping[str, KernelCall]) -> Sample:

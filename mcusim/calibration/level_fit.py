@@ -21,6 +21,10 @@ _LEAVE_ONE_OUT_ROWS = 12
 _FOLDS = 10
 #: Pull towards zero, relative to columns of unit norm; it decides only what the counts leave open.
 _RIDGE = 1e-9
+#: What a turn of a level executes is taken to differ by this much, relative, from the same level of
+#: the kernel that the fit leans on, and a row's count by this much from its levels' sum.
+_PRIOR_SPREAD = 0.3
+_ROW_SPREAD = 0.003
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +68,15 @@ class LevelFit:
     rank: int
 
 
-def fit_levels(turns: Floats, counts: Floats) -> Floats:
+def fit_levels(turns: Floats, counts: Floats, prior: Floats | None = None) -> Floats:
     """Non-negative least squares of relative errors, class by class.
 
     Args:
         turns: how often each level runs, shape ``(n, levels)``.
         counts: instructions by class, shape ``(n, classes)``; the first ``len(CLASSES)`` columns
             sum to the row's total, whose inverse weighs the row.
+        prior: what a turn of each level executes in a kernel much like this one, for rows too few
+            to tell the levels apart; shape ``(levels, classes)``.
 
     Returns:
         What one turn executes, shape ``(levels, classes)``.
@@ -79,24 +85,30 @@ def fit_levels(turns: Floats, counts: Floats) -> Floats:
     columns = turns * weights
     norms = np.linalg.norm(columns, axis=0)
     norms[norms == 0.0] = 1.0
-    ridge = np.sqrt(_RIDGE) * np.eye(turns.shape[1])
-    system = np.vstack([columns / norms, ridge])
-    targets = np.vstack([counts * weights, np.zeros((turns.shape[1], counts.shape[1]))])
+    if prior is None:
+        pull = np.full(turns.shape[1], np.sqrt(_RIDGE))
+        towards = np.zeros((turns.shape[1], counts.shape[1]))
+    else:
+        turn_totals = np.maximum(prior[:, : len(CLASSES)].sum(axis=1), 1.0)
+        pull = _ROW_SPREAD / (_PRIOR_SPREAD * turn_totals) / norms
+        towards = prior * (pull * norms)[:, np.newaxis]
+    system = np.vstack([columns / norms, np.diag(pull)])
+    targets = np.vstack([counts * weights, towards])
     per_turn = np.zeros((turns.shape[1], counts.shape[1]))
-    for position in np.flatnonzero(counts.any(axis=0)):
+    for position in np.flatnonzero(targets.any(axis=0)):
         solution, _ = nnls(system, targets[:, position])
         per_turn[:, position] = solution / norms
     return per_turn
 
 
-def fit_sample(sample: Sample) -> LevelFit:
+def fit_sample(sample: Sample, prior: Floats | None = None) -> LevelFit:
     """Fit all rows, and predict each row from a fit that has not seen it."""
-    per_turn = fit_levels(sample.turns, sample.counts)
+    per_turn = fit_levels(sample.turns, sample.counts, prior)
     held_out = np.full(len(sample.ids), np.nan)
     for fold in folds(sample.ids):
         rest = np.setdiff1d(np.arange(len(sample.ids)), fold)
-        if rest.size:
-            seen = fit_levels(sample.turns[rest], sample.counts[rest])
+        if rest.size or prior is not None:
+            seen = fit_levels(sample.turns[rest], sample.counts[rest], prior)
             held_out[fold] = _errors(seen, sample)[fold]
     weighed = sample.turns / sample.totals[:, np.newaxis]
     norms = np.linalg.norm(weighed, axis=0)
