@@ -121,16 +121,15 @@ class Quantization:
         return int(self.zero_points[0]) if self.zero_points.size else 0
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Quantization) and (
-            self.axis == other.axis
-            and np.array_equal(self.scales, other.scales)
-            and np.array_equal(self.zero_points, other.zero_points)
-            and np.array_equal(self.minimum, other.minimum)
-            and np.array_equal(self.maximum, other.maximum)
-        )
+        return isinstance(other, Quantization) and self._identity() == other._identity()
 
     def __hash__(self) -> int:
-        return hash((self.scales.tobytes(), self.zero_points.tobytes(), self.axis))
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[Any, ...]:
+        # By bytes: a NaN in a recorded range must equal itself.
+        arrays = (self.scales, self.zero_points, self.minimum, self.maximum)
+        return (self.axis, *(array.tobytes() for array in arrays))
 
     def __repr__(self) -> str:
         if not self.scales.size:
@@ -238,7 +237,8 @@ class Tensor:
         shape = "x".join(map(str, self.shape)) or "scalar"
         kind = "constant " if self.is_constant else "variable " if self.is_variable else ""
         scale = f" {self.quantization}" if self.quantization else ""
-        return f"<{kind}tensor {self.index} {self.name!r} {self.dtype.value} {shape}{scale}>"
+        name = self.name if len(self.name) <= 40 else "…" + self.name[-39:]
+        return f"<{kind}tensor {self.index} {name!r} {self.dtype.value} {shape}{scale}>"
 
 
 class Options(Mapping[str, OptionValue]):
@@ -263,10 +263,15 @@ class Options(Mapping[str, OptionValue]):
         return len(self._values)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Options) and self._values == other._values
+        # A NaN that the file holds must equal itself.
+        return (
+            isinstance(other, Options)
+            and self.keys() == other.keys()
+            and all(v == other[k] or (v != v and other[k] != other[k]) for k, v in self.items())
+        )
 
     def __hash__(self) -> int:
-        return hash(tuple(sorted(self._values.items())))
+        return hash(frozenset(self._values))
 
     def __repr__(self) -> str:
         return "Options(" + ", ".join(f"{k}={v!r}" for k, v in self._values.items()) + ")"
