@@ -7,14 +7,23 @@ from mcusim.kernels.contract import Kernel
 __all__ = ["KERNELS"]
 
 _FAMILIES: tuple[str, ...] = (
+    "activations",
+    "arithmetic",
+    "comparisons",
     "control_flow",
+    "division",
+    "extrema",
+    "l2_normalization",
+    "logistic",
     "padding",
     "pooling",
+    "quantize",
     "reductions",
     "shaping",
     "slicing",
     "softmax",
     "spatial",
+    "unary",
 )
 
 #: Every operator that TFLM's reference kernels run, by the schema's name.

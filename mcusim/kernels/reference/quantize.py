@@ -1,0 +1,107 @@
+"""QUANTIZE, DEQUANTIZE and CAST as TFLM's reference kernels compute them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mcusim.graph import Array, DType, Node
+from mcusim.kernels.contract import BoundKernel, Kernel
+from mcusim.kernels.fixed_point import multiply_by_quantized_multiplier, quantize_multiplier
+from mcusim.kernels.reference.checks import is_quantized, require, require_counts, supported
+from mcusim.kernels.reference.conversions import clipped, round_floats, truncate_to_int32
+from mcusim.kernels.reference.elementwise_call import converting_call
+from mcusim.kernels.reference.tables import run_elements
+
+__all__ = ["KERNELS"]
+
+#: Types that QUANTIZE writes, by the type that it reads.
+_QUANTIZES: dict[DType, tuple[DType, ...]] = {
+    DType.FLOAT32: (DType.INT8, DType.INT16),
+    DType.INT32: (DType.INT8, DType.INT16),
+    DType.INT16: (DType.INT8, DType.INT16, DType.INT32),
+    DType.INT8: (DType.INT8, DType.UINT8, DType.INT16, DType.INT32),
+    DType.UINT8: (DType.INT8,),
+}
+_CASTS_FROM = (
+    DType.INT8,
+    DType.INT16,
+    DType.INT32,
+    DType.UINT32,
+    DType.FLOAT32,
+    DType.BOOL,
+)
+_CASTS_TO = (DType.INT8, DType.INT16, DType.INT32, DType.UINT32, DType.FLOAT32)
+
+
+def _bind_quantize(node: Node) -> BoundKernel:
+    """Source: ``PrepareQuantizeReference``, ``AffineQuantize`` and ``Requantize``."""
+    require_counts(node, 1)
+    source, output = node.input(0), node.output()
+    supported(node, source, tuple(_QUANTIZES), "input")
+    supported(node, output, _QUANTIZES[source.dtype], f"output of a {source.dtype.value} input")
+    require(is_quantized(output), node, "the output has no quantization")
+    quantization = output.quantization
+    require(
+        quantization is not None and not quantization.is_per_channel,
+        node,
+        "the output is quantized per channel",
+    )
+    require(source.elements == output.elements, node, "input and output differ in size")
+    require(output.scale > 0, node, "the output has no scale")
+    limits = np.iinfo(output.dtype.numpy)
+    if source.dtype is DType.FLOAT32:
+        scale, zero_point = np.float32(output.scale), np.int32(output.zero_point)
+
+        def quantize(x: Array) -> Array:
+            steps = truncate_to_int32(round_floats(x / scale))
+            return clipped(steps + zero_point, limits.min, limits.max)
+
+        return run_elements(node, quantize)
+    multiplier, shift = quantize_multiplier(source.scale / output.scale)
+
+    def requantize(x: Array) -> Array:
+        centred = (x.astype(np.int64) - source.zero_point).astype(np.int32)
+        scaled = multiply_by_quantized_multiplier(centred, multiplier, shift)
+        return clipped(scaled + np.int32(output.zero_point), limits.min, limits.max)
+
+    return run_elements(node, requantize)
+
+
+def _bind_dequantize(node: Node) -> BoundKernel:
+    """Source: ``DequantizePrepare`` and ``Dequantize``, which multiplies in double precision."""
+    require_counts(node, 1)
+    source, output = node.input(0), node.output()
+    supported(node, source, (DType.INT8, DType.INT16, DType.UINT8), "input")
+    supported(node, output, (DType.FLOAT32,), "output")
+    require(source.elements == output.elements, node, "input and output differ in size")
+    scale, zero_point = source.scale, source.zero_point
+    return run_elements(
+        node, lambda x: (scale * (x.astype(np.int64) - zero_point)).astype(np.float32)
+    )
+
+
+def _bind_cast(node: Node) -> BoundKernel:
+    """Source: ``CastEval``. Floats are cut to int32 on their way to a smaller integer."""
+    require_counts(node, 1)
+    source, output = node.input(0), node.output()
+    supported(node, source, _CASTS_FROM, "input")
+    supported(node, output, _CASTS_TO, "output")
+    require(source.elements == output.elements, node, "input and output differ in size")
+    target = output.dtype.numpy
+    if source.dtype is not DType.FLOAT32 or output.dtype is DType.FLOAT32:
+        return run_elements(node, lambda x: x.astype(target))
+    if output.dtype is DType.UINT32:
+        return run_elements(node, _floats_to_uint32)
+    return run_elements(node, lambda x: truncate_to_int32(x).astype(target))
+
+
+def _floats_to_uint32(x: Array) -> Array:
+    fits = np.abs(x) < np.float32(2.0**63)
+    return np.where(fits, x, np.float32(0)).astype(np.int64).astype(np.uint32)
+
+
+KERNELS: tuple[Kernel, ...] = (
+    Kernel("QUANTIZE", _bind_quantize, converting_call),
+    Kernel("DEQUANTIZE", _bind_dequantize, converting_call),
+    Kernel("CAST", _bind_cast, converting_call),
+)
