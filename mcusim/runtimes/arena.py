@@ -18,7 +18,8 @@ from mcusim.graph import DType, Graph, Node, Tensor
 from mcusim.kernels.reference.control_flow import Resources, called_subgraphs
 from mcusim.runtimes.abi import Struct, align_up
 from mcusim.runtimes.greedy_planner import BufferRequirement, place
-from mcusim.runtimes.kernel_memory import Request, Target, op_data, requests
+from mcusim.runtimes.kernel_memory import op_data, requests
+from mcusim.runtimes.kernel_requests import Request, Target
 from mcusim.runtimes.plan import BufferPlacement, MemoryPlan, PersistentPart
 from mcusim.runtimes.tflm_structs import (
     AFFINE_QUANTIZATION,
@@ -163,10 +164,10 @@ def _prepare(graph: Graph, target: Target, tail: _Tail, resources: Resources) ->
                     scratch.append(_Scratch(s, node.index, request.purpose, request.bytes))
                 else:
                     tail.bytes(f"{node.name}: {request.purpose}", request.bytes)
-        except IndexError as error:
+        except (IndexError, ValueError) as error:
             raise ModelError(
                 f"{graph.name}: operator {node.index} ({node.name}): "
-                "a tensor has too few dimensions"
+                "a tensor has another number of dimensions than the kernel takes"
             ) from error
     return scratch
 

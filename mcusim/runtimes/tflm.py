@@ -14,7 +14,7 @@ from mcusim.kernels.reference.control_flow import called_subgraphs
 from mcusim.runtimes.abi import ARM_EABI
 from mcusim.runtimes.arena import plan_arena
 from mcusim.runtimes.framework import allocate_call, construct_call, invoke_call
-from mcusim.runtimes.kernel_memory import Target
+from mcusim.runtimes.kernel_requests import Target
 from mcusim.runtimes.plan import LayerPlan, Plan
 
 __all__ = ["RUNTIMES", "canonical_runtime", "plan"]
