@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mcusim.calibration.accuracy_page import accuracy_page
 from mcusim.calibration.counted import CountedRow, CountedSet
 from mcusim.calibration.framework_profiles import framework_profiles
 from mcusim.calibration.level_fit import LevelFit, Sample, fit_sample
@@ -276,7 +277,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--networks", action="store_true", help="predict whole networks with the written profiles"
     )
     parser.add_argument("--write", action="store_true", help="write the profile files")
+    parser.add_argument("--page", type=Path, help="with --write: write the accuracy page there")
     options = parser.parse_args(arguments)
+    if options.write and options.builds:
+        parser.error("--write takes all builds: a profile file holds every one")
     counted = CountedSet(options.counted)
     only = [name.upper() for name in options.only]
     calls, problems = single_operator_calls(counted, only)
@@ -287,15 +291,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.detail:
         sys.stdout.write(detail(results, rows) + "\n")
     sys.stdout.writelines(f"not fitted: {problem}\n" for problem in problems)
+    profiles = profiles_of(results, counted)
     if options.write:
-        framework = [] if only else framework_profiles(counted, rows)
-        for profile in profiles_of(results, counted) + framework:
+        profiles += [] if only else framework_profiles(counted, rows)
+        for profile in profiles:
             path = data_path("kernels", *profile.name.split("/")).with_suffix(".json")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(profile_text(profile))
             sys.stdout.write(f"written: {path}\n")
-    if options.networks:
-        sys.stdout.write(network_table(network_lines(counted, options.builds)) + "\n")
+    if options.networks or (options.write and options.page):
+        lines = network_lines(counted, options.builds)
+        sys.stdout.write(network_table(lines) + "\n")
+        if options.write and options.page:
+            options.page.write_text(accuracy_page(profiles, lines))
+            sys.stdout.write(f"written: {options.page}\n")
     return 0
 
 

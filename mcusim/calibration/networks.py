@@ -13,7 +13,7 @@ from mcusim.kernels.reference import KERNELS
 from mcusim.runtimes.abi import ARM_EABI
 from mcusim.runtimes.arena import plan_arena
 from mcusim.runtimes.framework import allocate_call, construct_call, invoke_call
-from mcusim.runtimes.kernel_memory import Target
+from mcusim.runtimes.kernel_requests import Target
 from mcusim.tflite import read
 
 __all__ = ["NetworkLine", "framework_calls", "network_lines", "network_table"]
