@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -21,22 +20,17 @@ from mcusim.kernels.fixed_point import (
 )
 from mcusim.kernels.float_functions import tanh_float32
 from mcusim.kernels.gemmlowp_functions import exp_on_negative_values, one_over_one_plus_x
+from mcusim.kernels.lookup_tables import logistic_int16, tanh_int16
 from mcusim.kernels.reference.checks import require, require_counts, require_same_type, supported
 from mcusim.kernels.reference.conversions import clipped
 from mcusim.kernels.reference.elementwise_call import saturating_call
 from mcusim.kernels.reference.tables import run_elements
 
-__all__ = ["KERNELS", "input_radius", "logistic_int16", "tanh_int16"]
+__all__ = ["KERNELS", "input_radius"]
 
 #: Integer bits of the fixed-point input of the int8 kernels.
 _INTEGER_BITS = 4
 _CUTOFF_UPPER, _CUTOFF_LOWER = np.float32(16.619047164916992), np.float32(-9.0)
-
-#: Steps at which the library's sigmoid table is one above the nearest value.
-_STEPS_ABOVE_NEAREST = (
-    *(4, 8, 12, 14, 15, 16, 17, 19, 20, 21, 22, 25, 27, 28, 29, 30, 31, 33, 34, 35, 37, 39, 40),
-    *(41, 43, 44, 45, 46, 49, 50, 54, 62, 63, 64, 66, 82, 86, 93, 100, 103, 112, 116, 135, 255),
-)
 
 
 def _bind_logistic(node: Node) -> BoundKernel:
@@ -173,75 +167,6 @@ def _checked_log2(scale: float) -> tuple[int, bool]:
     log2 = np.log(np.float32(scale)) * (np.float32(1) / np.log(np.float32(2)))
     nearest = round_half_away(float(log2))
     return nearest, abs(float(log2) - nearest) < 1e-3
-
-
-@cache
-def _sigmoid_table() -> npt.NDArray[np.int64]:
-    """sigmoid(i / 24) in unsigned Q0.16, i < 256: the nearest, or one above it.
-
-    Source: ``sigmoid_table_uint16``.
-    """
-    steps = np.arange(256) / 24.0
-    table = np.rint(65536.0 / (1.0 + np.exp(-steps))).astype(np.int64)
-    table[list(_STEPS_ABOVE_NEAREST)] += 1
-    return table
-
-
-def _table_input(x: Array, multiplier: int, shift: int) -> npt.NDArray[np.int64]:
-    if multiplier == 0:
-        multiplier, shift = 3 << shift, 0
-    half = (1 << shift) >> 1
-    return ((x.astype(np.int64) * multiplier + half).astype(np.int32) >> shift).astype(np.int64)
-
-
-def logistic_int16(x: Array, multiplier: int, shift: int) -> npt.NDArray[np.int16]:
-    """Sigmoid of int16 values by a table with linear interpolation.
-
-    Args:
-        x: int16, any shape.
-        multiplier: brings ``x``, shifted right by ``shift``, to 3 * 4096 steps a unit; 0 for an
-            input scale of 2**(shift - 12).
-        shift: to the right, rounding.
-
-    Returns:
-        int16 with a scale of 2**-15, shape of ``x``.
-
-    Source: ``reference_integer_ops::Logistic`` for int16.
-    """
-    steps = _table_input(x, multiplier, shift)
-    magnitude = np.abs(steps)
-    index = np.minimum(magnitude >> 9, 254)
-    table = _sigmoid_table()
-    below, above = table[index], table[index + 1]
-    interpolated = (below << 9) + (magnitude & 0x1FF) * (above - below)
-    result = np.where(magnitude >> 9 >= 255, 0x7FFF << 10, interpolated)
-    rounded = np.where(steps >= 0, result + (1 << 9), (1 << 25) - result + (1 << 9) - 1)
-    return (rounded >> 10).astype(np.int16)
-
-
-def tanh_int16(x: Array, multiplier: int, shift: int) -> npt.NDArray[np.int16]:
-    """Hyperbolic tangent of int16 values by the sigmoid's table.
-
-    Args:
-        x: int16, any shape.
-        multiplier: as in :func:`logistic_int16`.
-        shift: likewise.
-
-    Returns:
-        int16 with a scale of 2**-15, shape of ``x``.
-
-    Source: ``reference_integer_ops::Tanh`` for int16.
-    """
-    steps = _table_input(x, multiplier, shift)
-    magnitude = np.abs(steps)
-    index = np.minimum(magnitude >> 8, 254)
-    table = _sigmoid_table()
-    below, above = table[index], table[index + 1]
-    interpolated = (below << 8) + (magnitude & 0xFF) * (above - below)
-    result = np.where(magnitude >> 8 >= 255, 0xFFFF << 8, interpolated)
-    positive = result - (1 << 23) + (1 << 7)
-    negative = -result + (1 << 23) + (1 << 7) - 1
-    return (np.where(steps >= 0, positive, negative) >> 8).astype(np.int16)
 
 
 def _exp(x: Array) -> npt.NDArray[np.float32]:
