@@ -2,7 +2,13 @@
 
 from mcusim.boards.board import Board
 from mcusim.boards.core import Core
-from mcusim.boards.files import BoardFile, board_names, load_board, read_board_file
+from mcusim.boards.files import (
+    BoardFile,
+    board_names,
+    load_board,
+    read_board_file,
+    without_fpu,
+)
 from mcusim.boards.timing import Cycles, price
 
 __all__ = [
@@ -14,4 +20,5 @@ __all__ = [
     "load_board",
     "price",
     "read_board_file",
+    "without_fpu",
 ]

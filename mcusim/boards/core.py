@@ -85,6 +85,11 @@ class Core(Strict):
     uncalibrated: Ratio
     source: str = ""
 
+    @property
+    def has_fpu(self) -> bool:
+        """Whether there is a floating-point unit that a build may use."""
+        return self.name != self.without_fpu
+
     @cached_property
     def weights(self) -> npt.NDArray[np.float64]:
         """Cycles of one count of each of :data:`FIELDS`, float64."""

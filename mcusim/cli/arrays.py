@@ -1,0 +1,77 @@
+"""Arrays in ``.npy`` and ``.npz`` files: inputs of a model in, its outputs out."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from mcusim.cli.output_files import write_whole
+from mcusim.errors import InputError
+from mcusim.graph import Array
+
+__all__ = ["described", "load_inputs", "save_outputs"]
+
+#: Arrays up to this size are shown whole.
+_SHOWN = 20
+
+
+def load_inputs(path: Path, names: Sequence[str]) -> list[Array]:
+    """Load the inputs of a model.
+
+    Args:
+        path: a ``.npy`` file with the only input, or a ``.npz`` file with all, by the inputs' names
+            or, under any other names, in their order.
+        names: the model's inputs.
+
+    Returns:
+        An array for each input that the file holds.
+
+    Raises:
+        InputError: the file does not hold arrays.
+        OSError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return [loaded]
+            arrays = {key: loaded[key] for key in loaded.files}
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: is not a .npy or .npz file of arrays ({error})") from None
+    if set(arrays) == set(names):
+        return [arrays[name] for name in names]
+    return list(arrays.values())
+
+
+def save_outputs(path: Path, names: Sequence[str], outputs: Sequence[Array]) -> None:
+    """Save outputs: a single one as ``.npy`` when the path says so, else all as ``.npz`` by name.
+
+    Raises:
+        InputError: several outputs do not go into a ``.npy`` file.
+        OSError: the file cannot be written.
+    """
+    if path.suffix == ".npy":
+        if len(outputs) != 1:
+            raise InputError(f"{path}: {len(outputs)} outputs need a .npz file")
+        write_whole(path, lambda file: np.save(file, outputs[0]))
+        return
+    unique = names if len(set(names)) == len(names) else [f"{i}" for i in range(len(names))]
+    arrays: dict[str, Any] = dict(zip(unique, outputs, strict=True))
+
+    def write(file: BinaryIO) -> None:
+        np.savez(file, **arrays)
+
+    write_whole(path, write)
+
+
+def described(array: Array) -> str:
+    """An array in a line: its values when they are few, else how they lie."""
+    shape = "x".join(map(str, array.shape)) or "scalar"
+    if array.size <= _SHOWN:
+        values = " ".join(f"{value:g}" for value in array.reshape(-1).tolist())
+        return f"{array.dtype} {shape}: {values}"
+    return f"{array.dtype} {shape}: {array.min():g} to {array.max():g}"

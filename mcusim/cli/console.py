@@ -1,0 +1,63 @@
+"""The one place that prints: results on standard output, errors and progress on standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+__all__ = ["close_output", "fail", "progress", "show", "terminal_width"]
+
+#: Wide enough for every table; lines for a file or a pipe are not folded.
+_UNBOUNDED = 1_000
+
+
+def show(*renderables: RenderableType) -> None:
+    """Print results: text, or tables."""
+    console = _output()
+    for renderable in renderables:
+        console.print(
+            renderable, highlight=False, markup=False, soft_wrap=isinstance(renderable, str)
+        )
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal; None when the output goes elsewhere."""
+    console = _output()
+    return console.width if console.is_terminal else None
+
+
+def fail(sentence: str) -> None:
+    """Say on standard error what went wrong."""
+    sys.stderr.write(f"mcusim: {' '.join(sentence.split())}\n")
+
+
+@contextmanager
+def progress(what: str) -> Iterator[None]:
+    """Show on the terminal that something takes its time."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
+
+
+def close_output() -> None:
+    """Give up standard output after its reader has gone, so that Python's exit stays silent."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _output() -> Console:
+    from rich.console import Console
+
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    console = Console()
+    return console if console.is_terminal else Console(width=_UNBOUNDED)

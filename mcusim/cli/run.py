@@ -1,0 +1,109 @@
+"""``mcusim run``: what a model takes on a board, and what it computes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mcusim.cli import console
+
+if TYPE_CHECKING:
+    from mcusim.estimates import Estimate
+    from mcusim.graph import Graph
+
+__all__ = ["command"]
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_UNITS = {"ghz": 1e9, "mhz": 1e6, "khz": 1e3, "hz": 1.0}
+
+
+def _frequency(ctx: click.Context, param: click.Parameter, text: str | None) -> float | None:
+    """A frequency in Hz, or with its unit: ``80000000``, ``80MHz``."""
+    if text is None:
+        return None
+    plain = text.strip().lower()
+    unit = next((unit for unit in _UNITS if plain.endswith(unit)), "")
+    try:
+        return float(plain.removesuffix(unit)) * _UNITS.get(unit, 1.0)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a frequency such as 80MHz") from None
+
+
+@click.command()
+@click.argument("model")
+@click.option("--board", required=True, help="A board's name or .toml file; see mcusim boards.")
+@click.option("--runtime", default="tflm", show_default=True, help="Software that runs the model.")
+@click.option("--build", default="gcc-O3", show_default=True, help="Compiler and flag.")
+@click.option("--clock", callback=_frequency, help="Clock of the core, such as 80MHz.")
+@click.option("--fpu/--no-fpu", default=None, help="Whether the build uses the FPU.")
+@click.option("--input", "input_file", type=_FILE, help="Run on the arrays of a .npy or .npz file.")
+@click.option("--output", "output_file", type=_FILE, help="Save outputs as .npy or .npz.")
+@click.option("--json", "json_file", type=_FILE, help="Save the estimate as JSON.")
+def command(
+    model: str,
+    board: str,
+    runtime: str,
+    build: str,
+    clock: float | None,
+    fpu: bool | None,
+    input_file: Path | None,
+    output_file: Path | None,
+    json_file: Path | None,
+) -> None:
+    """Estimate what MODEL takes on a board: time and energy by layer, RAM and flash.
+
+    MODEL is a .tflite file or the name of a network (see mcusim networks).
+    """
+    import mcusim
+
+    if output_file and not input_file:
+        raise click.UsageError("--output needs --input")
+    with console.progress(f"loading {model}"):
+        graph = mcusim.load_model(model)
+        found = mcusim.estimate(
+            graph, mcusim.load_board(board), runtime, build, clock_hz=clock, fpu=fpu
+        )
+    _show(found)
+    if json_file:
+        _save_json(found, json_file)
+    if input_file:
+        _compute(graph, runtime, input_file, output_file)
+
+
+def _show(found: Estimate) -> None:
+    from rich.text import Text
+
+    from mcusim.report import dominant_lines, layer_table, summary_lines
+
+    board = found.board
+    console.show(
+        f"{found.model} on {board.name} ({board.core.name}, {found.clock_hz / 1e6:g} MHz), "
+        f"{found.runtime}, {found.build}",
+        layer_table(found, console.terminal_width()),
+        *summary_lines(found),
+        *dominant_lines(found),
+        *(Text(f"! {warning}") for warning in found.warnings),
+    )
+
+
+def _save_json(found: Estimate, path: Path) -> None:
+    from mcusim.cli.output_files import write_whole
+
+    content = json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n"
+    write_whole(path, lambda file: file.write(content.encode()))
+
+
+def _compute(graph: Graph, runtime: str, input_file: Path, output_file: Path | None) -> None:
+    import mcusim
+    from mcusim.cli.arrays import described, load_inputs, save_outputs
+
+    inputs = load_inputs(input_file, [tensor.name for tensor in graph.inputs])
+    with console.progress(f"running {graph.name}"):
+        result = mcusim.run(graph, inputs, runtime=runtime)
+    for tensor, array in zip(graph.outputs, result.outputs, strict=True):
+        console.show(f"output    {tensor.name}: {described(array)}")
+    if output_file:
+        save_outputs(output_file, [tensor.name for tensor in graph.outputs], result.outputs)

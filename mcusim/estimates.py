@@ -1,0 +1,229 @@
+"""What an estimate says: time, energy and memory of one inference, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mcusim.boards import Board, Cycles
+from mcusim.instruction_mix import InstructionMix
+from mcusim.runtimes import FlashPart, MemoryPlan
+
+__all__ = ["SCHEMA", "Estimate", "LayerEstimate", "PartEstimate", "TensorSummary"]
+
+#: Name and version of what :meth:`Estimate.to_dict` returns.
+SCHEMA = "mcusim/estimate/1"
+
+
+@dataclass(frozen=True)
+class TensorSummary:
+    """Shape and element type of a tensor, as reports show it."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartEstimate:
+    """Something the device executes once.
+
+    Attributes:
+        kernel: function of the library.
+        reason: why the runtime runs this one.
+        instructions: what it executes.
+        cycles_by_cause: executing, and waiting for memory.
+        latency_s: time.
+        energy_j: energy drawn from the supply meanwhile.
+        priced_by: profile and build that price it, ``"<profile> <core>.<build>"``; empty when
+            nothing does, and instructions, time and energy are missing from every total.
+        is_exact: whether the kernel itself was counted in this build.
+        error: relative error of the instructions, about one standard deviation.
+        warnings: what a user must know.
+    """
+
+    kernel: str
+    reason: str
+    instructions: InstructionMix
+    cycles_by_cause: Cycles
+    latency_s: float
+    energy_j: float
+    priced_by: str
+    is_exact: bool
+    error: float
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def cycles(self) -> float:
+        """Cycles of the core."""
+        return self.cycles_by_cause.total
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether a profile prices it."""
+        return bool(self.priced_by)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerEstimate(PartEstimate):
+    """One operator of the model.
+
+    Attributes:
+        index: position in the main subgraph.
+        operator: the schema's name.
+        inputs: tensors it computes from, constants included.
+        outputs: tensors it writes.
+        macs: multiply-accumulates, those on padding included.
+        scratch_bytes: scratch buffers in the arena.
+    """
+
+    index: int
+    operator: str
+    inputs: tuple[TensorSummary, ...]
+    outputs: tuple[TensorSummary, ...]
+    macs: int
+    scratch_bytes: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a model takes on a board. Times and energies are those of one inference.
+
+    Attributes:
+        model: name of the model.
+        board: the board, with the overrides of this estimate.
+        runtime: the software that runs the model.
+        build: compiler and flag.
+        clock_hz: clock of the core.
+        placement: where code and weights lie.
+        layers: one a layer, in order.
+        invoke: what the interpreter's loop takes beside the layers.
+        construct: building the interpreter, once; not part of an inference.
+        allocate: AllocateTensors, once; not part of an inference.
+        memory: the tensor arena.
+        flash: what lies in flash, by part.
+        latency_interval_s: low and high, 90 %.
+        energy_interval_j: low and high, 90 %.
+        warnings: what a user must know, those of layers included.
+    """
+
+    model: str
+    board: Board
+    runtime: str
+    build: str
+    clock_hz: float
+    placement: Mapping[str, str]
+    layers: tuple[LayerEstimate, ...]
+    invoke: PartEstimate
+    construct: PartEstimate
+    allocate: PartEstimate
+    memory: MemoryPlan
+    flash: tuple[FlashPart, ...]
+    latency_interval_s: tuple[float, float]
+    energy_interval_j: tuple[float, float]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def cycles(self) -> float:
+        """Cycles of one inference."""
+        return self.invoke.cycles + sum(layer.cycles for layer in self.layers)
+
+    @property
+    def latency_s(self) -> float:
+        """Time of one inference, in seconds."""
+        return self.cycles / self.clock_hz
+
+    @property
+    def energy_j(self) -> float:
+        """Energy of one inference, in joules."""
+        return self.invoke.energy_j + sum(layer.energy_j for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one inference, those on padding included."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def instructions(self) -> InstructionMix:
+        """Instructions of one inference."""
+        mix = self.invoke.instructions
+        for layer in self.layers:
+            mix = mix + layer.instructions
+        return mix
+
+    @property
+    def arena_bytes(self) -> int:
+        """Tensor arena, as ``arena_used_bytes()`` reports it on the device."""
+        return self.memory.arena_bytes
+
+    @property
+    def flash_bytes(self) -> int:
+        """Model, runtime and kernels in flash."""
+        return sum(part.size_bytes for part in self.flash)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, after the schema in ``mcusim/report/estimate.schema.json``."""
+        return {
+            "schema": SCHEMA,
+            "model": self.model,
+            "board": {
+                "name": self.board.name,
+                "core": self.board.core.name,
+                "calibrated": self.board.calibrated,
+                "ram_bytes": self.board.ram.bytes,
+                "flash_bytes": self.board.flash.bytes,
+                "supply_v": self.board.power.supply_v,
+            },
+            "runtime": self.runtime,
+            "build": self.build,
+            "clock_hz": self.clock_hz,
+            "placement": dict(self.placement),
+            "latency_s": self.latency_s,
+            "latency_interval_s": list(self.latency_interval_s),
+            "energy_j": self.energy_j,
+            "energy_interval_j": list(self.energy_interval_j),
+            "cycles": self.cycles,
+            "macs": self.macs,
+            "instructions": self.instructions.to_dict(),
+            "arena_bytes": self.arena_bytes,
+            "memory": {
+                "head_bytes": self.memory.head_bytes,
+                "placements": [vars(buffer) for buffer in self.memory.placements],
+                "persistent": [vars(part) for part in self.memory.persistent],
+            },
+            "flash_bytes": self.flash_bytes,
+            "flash": [vars(part) for part in self.flash],
+            "layers": [_layer_dict(layer) for layer in self.layers],
+            "invoke": _part_dict(self.invoke),
+            "construct": _part_dict(self.construct),
+            "allocate": _part_dict(self.allocate),
+            "warnings": list(self.warnings),
+        }
+
+
+def _part_dict(part: PartEstimate) -> dict[str, Any]:
+    return {
+        "kernel": part.kernel,
+        "reason": part.reason,
+        "instructions": part.instructions.to_dict(),
+        "cycles": part.cycles,
+        "cycles_by_cause": vars(part.cycles_by_cause),
+        "latency_s": part.latency_s,
+        "energy_j": part.energy_j,
+        "priced_by": part.priced_by,
+        "is_exact": part.is_exact,
+        "error": part.error,
+        "warnings": list(part.warnings),
+    }
+
+
+def _layer_dict(layer: LayerEstimate) -> dict[str, Any]:
+    return {
+        "index": layer.index,
+        "operator": layer.operator,
+        "inputs": [{"shape": list(t.shape), "dtype": t.dtype} for t in layer.inputs],
+        "outputs": [{"shape": list(t.shape), "dtype": t.dtype} for t in layer.outputs],
+        "macs": layer.macs,
+        "scratch_bytes": layer.scratch_bytes,
+        **_part_dict(layer),
+    }

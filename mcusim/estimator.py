@@ -1,0 +1,254 @@
+"""The road end to end: a model under a runtime, priced on a board."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mcusim.boards import Board, price, without_fpu
+from mcusim.errors import InputError
+from mcusim.estimates import Estimate, LayerEstimate, PartEstimate, TensorSummary
+from mcusim.graph import Graph, Tensor
+from mcusim.instruction_mix import InstructionMix
+from mcusim.kernels.closest import PricedBuild, closest_profile
+from mcusim.kernels.contract import KernelCall
+from mcusim.runtimes import FlashPart, LayerPlan, Plan, plan
+
+__all__ = ["BUILDS", "PLACES", "estimate"]
+
+#: Compilers and flags that kernels were counted with, or that have a counted one close by.
+BUILDS = ("gcc-O3", "gcc-O3nc", "gcc-Os", "gcc-mk", "gcc-O2", "gcc-Ofast", "gcc-O1")
+
+#: What may be placed, and where.
+PLACES = {"code": ("flash", "ram"), "weights": ("flash", "ram")}
+
+#: Standard normal quantile of a two-sided 90 % interval.
+_Z90 = 1.645
+
+
+def estimate(
+    graph: Graph,
+    board: Board,
+    runtime: str = "tflm",
+    build: str = "gcc-O3",
+    *,
+    clock_hz: float | None = None,
+    fpu: bool | None = None,
+    placement: Mapping[str, str] | None = None,
+) -> Estimate:
+    """Estimate time, energy and memory of one inference.
+
+    Args:
+        graph: the model.
+        board: where it runs.
+        runtime: the software that runs it.
+        build: compiler and flag, one of :data:`BUILDS`.
+        clock_hz: clock of the core; the board's own when None.
+        fpu: False for a build that does not use the FPU; the core's own when None.
+        placement: where ``"code"`` and ``"weights"`` lie: ``"flash"``, unless said ``"ram"``.
+
+    Returns:
+        The estimate.
+
+    Raises:
+        InputError: a setting does not fit the board, or there is no such runtime or build.
+        ModelError: the runtime cannot run the model.
+    """
+    board = _with_fpu(board, fpu)
+    rate_hz = _clock(board, clock_hz)
+    places = _placement(placement or {})
+    if build not in BUILDS:
+        raise InputError(f"there is no build {build!r}; {_suggestion(build, BUILDS)}")
+    planned = plan(graph, runtime, core=board.core.profile)
+    pricing = _Pricing(board, rate_hz, build, places)
+    layers = tuple(pricing.layer(layer) for layer in planned.layers)
+    invoke = pricing.part([planned.invoke])
+    low, high = _ratios(board, (*layers, invoke))
+    power = board.power
+    latency_s = sum(part.latency_s for part in (*layers, invoke))
+    energy_j = sum(part.energy_j for part in (*layers, invoke))
+    return Estimate(
+        graph.name,
+        board,
+        planned.runtime,
+        build,
+        rate_hz,
+        places,
+        layers,
+        invoke,
+        pricing.part([planned.construct]),
+        pricing.part([planned.allocate]),
+        planned.memory,
+        _flash(planned),
+        (latency_s * low, latency_s * high),
+        (
+            energy_j * low * power.measured_over_predicted_low,
+            energy_j * high * power.measured_over_predicted_high,
+        ),
+        _warnings(board, layers),
+    )
+
+
+@dataclass(frozen=True)
+class _Pricing:
+    """Prices kernel calls with one board, clock, build and placement."""
+
+    board: Board
+    clock_hz: float
+    build: str
+    places: Mapping[str, str]
+
+    def layer(self, layer: LayerPlan) -> LayerEstimate:
+        node = layer.node
+        constants = [t for t in node.inputs if t is not None and t.is_constant]
+        macs = sum(call.macs for call in layer.calls)
+        held = float(sum(t.bytes for t in constants))
+        # The reference kernels load a weight for every product.
+        weight_bytes = max((t.dtype.bits / 8 for t in constants if t.elements > 1), default=0.0)
+        read = max(held, macs * weight_bytes) if held else 0.0
+        part = self.part(layer.calls, read, held)
+        return LayerEstimate(
+            **vars(part),
+            index=node.index,
+            operator=node.name,
+            inputs=tuple(_summary(t) for t in node.inputs if t is not None),
+            outputs=tuple(_summary(t) for t in node.outputs),
+            macs=macs,
+            scratch_bytes=layer.scratch_bytes,
+        )
+
+    def part(
+        self,
+        calls: Sequence[KernelCall],
+        constant_bytes_read: float = 0.0,
+        constant_bytes_held: float = 0.0,
+    ) -> PartEstimate:
+        core = self.board.core.profile
+        builds = [closest_profile(call.profile, core, self.build) for call in calls]
+        priced = [(call, b) for call, b in zip(calls, builds, strict=True) if b is not None]
+        mixes = [b.mix(call.trips) for call, b in priced]
+        mix = sum(mixes[1:], mixes[0]) if mixes else InstructionMix.zero()
+        total = mix.total
+        error = sum(m.total * b.error for m, (_, b) in zip(mixes, priced, strict=True))
+        cycles = price(
+            self.board,
+            self.clock_hz,
+            mix,
+            code_in_flash=self.places["code"] == "flash",
+            constant_bytes_read=constant_bytes_read if self.places["weights"] == "flash" else 0.0,
+            constant_bytes_held=constant_bytes_held,
+        )
+        power = self.board.power
+        return PartEstimate(
+            kernel=_joined(call.kernel for call in calls),
+            reason=_joined(call.reason for call in calls),
+            instructions=mix,
+            cycles_by_cause=cycles,
+            latency_s=cycles.total / self.clock_hz,
+            energy_j=cycles.total * power.supply_v * power.active_a_per_hz,
+            priced_by=_joined(f"{b.profile} {b.key}" for _, b in priced),
+            is_exact=len(priced) == len(calls) and all(b.is_exact for _, b in priced),
+            error=error / total if total else 0.0,
+            warnings=tuple(_call_warnings(calls, builds)),
+        )
+
+
+def _flash(planned: Plan) -> tuple[FlashPart, ...]:
+    return (FlashPart("model", planned.graph.model_bytes, "size of the flatbuffer"),)
+
+
+def _call_warnings(
+    calls: Sequence[KernelCall], builds: Sequence[PricedBuild | None]
+) -> Iterable[str]:
+    for call, build in zip(calls, builds, strict=True):
+        yield from call.warnings
+        if build is None:
+            yield f"{call.kernel} has no profile: its time is missing from the totals"
+            continue
+        if not build.is_exact:
+            yield f"{build.reason} (±{100 * build.distance:.0f} %)"
+        elif unpriced := build.build.unpriced(call.trips):
+            yield f"{call.kernel}: cost of {', '.join(unpriced)} is unknown and left out"
+
+
+def _with_fpu(board: Board, fpu: bool | None) -> Board:
+    if fpu is None or (not fpu and not board.core.has_fpu):
+        return board
+    if fpu and not board.core.has_fpu:
+        raise InputError(f"{board.name}: {board.core.name} has no floating-point unit")
+    return board if fpu else without_fpu(board)
+
+
+def _clock(board: Board, clock_hz: float | None) -> float:
+    clock = board.clock
+    if clock_hz is None:
+        return float(clock.default_hz)
+    if not clock.min_hz <= clock_hz <= clock.max_hz:
+        raise InputError(
+            f"{board.name} runs at {clock.min_hz / 1e6:g} to {clock.max_hz / 1e6:g} MHz, "
+            f"not at {clock_hz / 1e6:g} MHz"
+        )
+    return float(clock_hz)
+
+
+def _placement(given: Mapping[str, str]) -> dict[str, str]:
+    for what, where in given.items():
+        if what not in PLACES:
+            raise InputError(f"{what!r} cannot be placed; {_suggestion(what, PLACES)}")
+        if where not in PLACES[what]:
+            raise InputError(f"{what} lies in {' or '.join(PLACES[what])}, not in {where!r}")
+    return {what: given.get(what, "flash") for what in PLACES}
+
+
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+
+
+def _ratios(board: Board, parts: Sequence[PartEstimate]) -> tuple[float, float]:
+    """Interval of the true time over the predicted one: the board's, widened by the profiles'.
+
+    Errors of layers are taken to go together, as one compiler and one fit made them all.
+    """
+    total = sum(part.cycles for part in parts)
+    error = sum(part.cycles * part.error for part in parts) / total if total else 0.0
+    bounds = board.core.uncalibrated
+    profiles = _Z90 * math.log1p(error)
+    low = math.hypot(math.log(bounds.measured_over_predicted_low), profiles)
+    high = math.hypot(math.log(bounds.measured_over_predicted_high), profiles)
+    return math.exp(-low), math.exp(high)
+
+
+def _warnings(board: Board, layers: Sequence[LayerEstimate]) -> tuple[str, ...]:
+    """Those of the board and of layers; what several layers share is said once."""
+    by_text: dict[str, list[LayerEstimate]] = {}
+    for layer in layers:
+        for text in layer.warnings:
+            by_text.setdefault(text, []).append(layer)
+    said = [f"{_where(found)}: {text}" for text, found in by_text.items()]
+    if not board.calibrated:
+        bounds = board.core.uncalibrated
+        said.insert(
+            0,
+            f"uncalibrated board: no measured run of {board.name} has been fitted; measured time "
+            f"may be {bounds.measured_over_predicted_low:g} to "
+            f"{bounds.measured_over_predicted_high:g} times the prediction (90 %)",
+        )
+    return tuple(said)
+
+
+def _where(layers: Sequence[LayerEstimate]) -> str:
+    first = layers[0]
+    if len(layers) == 1:
+        return f"operator {first.index} ({first.operator})"
+    return f"{len(layers)} operators from {first.index} ({first.operator})"
+
+
+def _summary(tensor: Tensor) -> TensorSummary:
+    return TensorSummary(tensor.shape, tensor.dtype.value)
+
+
+def _joined(words: Iterable[str]) -> str:
+    return " + ".join(dict.fromkeys(word for word in words if word))

@@ -1,0 +1,38 @@
+"""Models by path, or by name out of the zoo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mcusim.graph import Graph
+
+__all__ = ["load_model"]
+
+
+def load_model(model: str | Path) -> Graph:
+    """Load a model.
+
+    Args:
+        model: path of a ``.tflite`` file, or the name of a network of the zoo, such as
+            ``"ds-cnn"``. What looks like a path is one: it has a separator or ends in ``.tflite``.
+
+    Returns:
+        The model.
+
+    Raises:
+        ModelError: there is none, or the file is damaged; names the file and the place in it.
+    """
+    text = str(model)
+    if isinstance(model, Path) or text.endswith(".tflite") or "/" in text or "\\" in text:
+        return _load(Path(model))
+    from mcusim import zoo
+
+    if text not in zoo.names() and Path(text).is_file():
+        return _load(Path(text))
+    return zoo.build(text)
+
+
+def _load(path: Path) -> Graph:
+    from mcusim.tflite import load
+
+    return load(path)

@@ -1,0 +1,185 @@
+"""An estimate as tables and lines for a terminal, in rich's types; nothing here prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from mcusim.estimates import Estimate, LayerEstimate, PartEstimate, TensorSummary
+
+__all__ = ["dominant_lines", "layer_table", "summary_lines"]
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of the layer table; where space is short, the highest ``yields`` goes first."""
+
+    title: str
+    yields: int = 0
+    is_text: bool = False
+
+
+_COLUMNS = (
+    _Column("#"),
+    _Column("operator", is_text=True),
+    _Column("shapes", yields=2, is_text=True),
+    _Column("kernel", yields=3, is_text=True),
+    _Column("MACs", yields=1),
+    _Column("instructions", yields=4),
+    _Column("cycles", yields=5),
+    _Column("ms"),
+    _Column("share"),
+    _Column("mJ"),
+)
+
+
+def layer_table(estimate: Estimate, width: int | None = None) -> Table:
+    """One row a layer, one for the interpreter, and the totals.
+
+    Args:
+        estimate: what to show.
+        width: columns of the terminal; None shows everything. Numbers are never cut: where they do
+            not fit, whole columns are left out.
+
+    Returns:
+        The table.
+    """
+    rows = [_layer_row(layer, estimate) for layer in estimate.layers]
+    rows.append(_cells("", "interpreter", "", estimate.invoke, 0, estimate))
+    total = [
+        "",
+        "total",
+        "",
+        "",
+        f"{estimate.macs:,}",
+        f"{estimate.instructions.total:,.0f}",
+        f"{estimate.cycles:,.0f}",
+        f"{estimate.latency_s * 1e3:,.3f}",
+        "100 %",
+        f"{estimate.energy_j * 1e3:,.4f}",
+    ]
+    kept = _fitting([*rows, total], width)
+    table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False, collapse_padding=True)
+    for position in kept:
+        column = _COLUMNS[position]
+        table.add_column(
+            column.title,
+            footer=total[position],
+            justify="left" if column.is_text else "right",
+            no_wrap=True,
+        )
+    for row in rows:
+        table.add_row(*(Text(row[position]) for position in kept))
+    return table
+
+
+def summary_lines(estimate: Estimate) -> list[str]:
+    """Totals with their intervals, RAM and flash against the board's, and what starting takes."""
+    board = estimate.board
+    low, high = (f"{bound * 1e3:,.4g}" for bound in estimate.latency_interval_s)
+    low_mj, high_mj = (f"{bound * 1e3:,.3g}" for bound in estimate.energy_interval_j)
+    parts = ", ".join(f"{part.name} {part.size_bytes:,}" for part in estimate.flash)
+    startup = estimate.construct.latency_s + estimate.allocate.latency_s
+    return [
+        f"latency   {estimate.latency_s * 1e3:,.4g} ms (90 %: {low} to {high} ms) "
+        f"at {estimate.clock_hz / 1e6:g} MHz",
+        f"energy    {estimate.energy_j * 1e3:,.3g} mJ (90 %: {low_mj} to {high_mj} mJ) "
+        f"at {board.power.supply_v:g} V",
+        f"RAM       {_against(estimate.arena_bytes, board.ram.bytes)}: tensor arena",
+        f"flash     {_against(estimate.flash_bytes, board.flash.bytes)}: {parts}",
+        f"start-up  {startup * 1e3:,.3g} ms once: construction "
+        f"{estimate.construct.instructions.total:,.0f} and AllocateTensors "
+        f"{estimate.allocate.instructions.total:,.0f} instructions",
+    ]
+
+
+def dominant_lines(estimate: Estimate) -> list[str]:
+    """What most of the time goes to: the operators, the layer, and waiting for flash."""
+    if not estimate.cycles or not estimate.layers:
+        return []
+    by_operator: dict[str, list[LayerEstimate]] = {}
+    for layer in estimate.layers:
+        by_operator.setdefault(layer.operator, []).append(layer)
+    shares = sorted(
+        (
+            (_cycles(layers) / estimate.cycles, name, len(layers))
+            for name, layers in by_operator.items()
+        ),
+        reverse=True,
+    )
+    named = [
+        f"{name} {share:.0%} ({count} layer{'s' if count > 1 else ''})"
+        for share, name, count in shares[:3]
+        if share >= 0.01
+    ]
+    top = max(estimate.layers, key=lambda layer: layer.cycles)
+    every = (*estimate.layers, estimate.invoke)
+    waiting = sum(p.cycles_by_cause.fetch + p.cycles_by_cause.data for p in every)
+    return [
+        f"dominant  {', '.join(named)}",
+        f"          layer {top.index} ({top.operator}) alone {top.cycles / estimate.cycles:.0%}; "
+        f"waiting for flash {waiting / estimate.cycles:.0%}; "
+        f"{estimate.cycles / estimate.instructions.total:.2f} cycles an instruction"
+        + (f", {estimate.cycles / estimate.macs:.1f} a MAC" if estimate.macs else ""),
+    ]
+
+
+def _cycles(parts: Iterable[PartEstimate]) -> float:
+    return sum(part.cycles for part in parts)
+
+
+def _layer_row(layer: LayerEstimate, estimate: Estimate) -> list[str]:
+    shapes = f"{_shape(layer.inputs[:1])} → {_shape(layer.outputs[:1])}"
+    return _cells(str(layer.index), layer.operator, shapes, layer, layer.macs, estimate)
+
+
+def _cells(
+    index: str, operator: str, shapes: str, part: PartEstimate, macs: int, estimate: Estimate
+) -> list[str]:
+    """Cells of a row; ``~`` marks what the closest profile prices, ``?`` what nothing does."""
+    if not part.is_priced:
+        return [index, operator, shapes, part.kernel, f"{macs:,}", *["?"] * 5]
+    mark = "" if part.is_exact else "~"
+    return [
+        index,
+        operator,
+        shapes,
+        part.kernel,
+        f"{macs:,}",
+        f"{mark}{part.instructions.total:,.0f}",
+        f"{mark}{part.cycles:,.0f}",
+        f"{mark}{part.latency_s * 1e3:,.3f}",
+        f"{part.cycles / estimate.cycles:.1%}".replace("%", " %") if estimate.cycles else "",
+        f"{mark}{part.energy_j * 1e3:,.4f}",
+    ]
+
+
+def _shape(tensors: Sequence[TensorSummary]) -> str:
+    return ", ".join("x".join(map(str, t.shape)) or "scalar" for t in tensors)
+
+
+def _against(used: int, held: int) -> str:
+    fits = "" if used <= held else ", DOES NOT FIT"
+    return f"{used:,} of {held:,} bytes ({used / held:.1%}{fits})"
+
+
+def _fitting(rows: Sequence[Sequence[str]], width: int | None) -> list[int]:
+    """Positions of the columns that fit, the most dispensable left out first."""
+    widths = [
+        max(len(column.title), *(len(row[i]) for row in rows)) for i, column in enumerate(_COLUMNS)
+    ]
+    kept = list(range(len(_COLUMNS)))
+    for position in _dispensable():
+        if width is None or sum(widths[i] for i in kept) + 2 * len(kept) <= width:
+            break
+        kept.remove(position)
+    return kept
+
+
+def _dispensable() -> Iterator[int]:
+    order = sorted(range(len(_COLUMNS)), key=lambda i: -_COLUMNS[i].yields)
+    return (i for i in order if _COLUMNS[i].yields)
