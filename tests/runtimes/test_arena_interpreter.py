@@ -58,9 +58,9 @@ def _as_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
         own = tflm_structs.OP_DATA.get(operator)
         members = own.members if own else ()
         monkeypatch.setitem(tflm_structs.OP_DATA, operator, Struct("OpData", *members, more))
-    # The package is two months younger than the device builds; here it keeps a little more.
+    # The package is two months younger than the device builds; its options are longer.
     options = tflm_structs.OPTIONS["FULLY_CONNECTED"]
-    younger = Struct("TfLiteFullyConnectedParams", options, "4 int32")
+    younger = Struct("TfLiteFullyConnectedParams", options, "2 pointer")
     monkeypatch.setitem(tflm_structs.OPTIONS, "FULLY_CONNECTED", younger)
     convolution, _, *rest = tflm_structs.OP_DATA["TRANSPOSE_CONV"].members
     monkeypatch.setitem(
