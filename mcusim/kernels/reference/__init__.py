@@ -11,6 +11,8 @@ _FAMILIES: tuple[str, ...] = (
     "arithmetic",
     "comparisons",
     "control_flow",
+    "conv",
+    "depthwise_conv",
     "division",
     "extrema",
     "l2_normalization",
@@ -23,6 +25,7 @@ _FAMILIES: tuple[str, ...] = (
     "slicing",
     "softmax",
     "spatial",
+    "transpose_conv",
     "unary",
 )
 

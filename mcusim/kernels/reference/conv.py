@@ -1,0 +1,173 @@
+"""CONV_2D as TFLM's reference kernels compute it, ordinary and grouped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mcusim.graph import Array, DType, Node
+from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.fixed_point import activation_range
+from mcusim.kernels.reference.checks import refuse, require, require_same_type
+from mcusim.kernels.reference.convolution import (
+    ConvolutionShape,
+    check_arity,
+    check_bias,
+    convolution_shape,
+    output_scaling,
+)
+from mcusim.kernels.reference.convolution_binding import ImageKernel, bound_convolution
+from mcusim.kernels.reference.convolution_windows import window_plan
+
+if TYPE_CHECKING:
+    from mcusim.kernels.compiled.requantization import Scaling
+
+__all__ = ["KERNELS", "conv_shape"]
+
+_FILTERS = {
+    DType.FLOAT32: (DType.FLOAT32,),
+    DType.INT16: (DType.INT8,),
+    DType.INT8: (DType.INT8, DType.INT4),
+}
+_BIASES = {
+    DType.FLOAT32: (DType.FLOAT32,),
+    DType.INT16: (DType.INT32, DType.INT64),
+    DType.INT8: (DType.INT32,),
+}
+
+
+def conv_shape(node: Node) -> ConvolutionShape:
+    """Shape of a CONV_2D.
+
+    Raises:
+        UnsupportedOperatorError: TFLM refuses its types or shapes; the message says why.
+
+    Source: ``ConvPrepare``.
+    """
+    check_arity(node, 2)
+    source, weights = node.input(0), node.input(1)
+    require_same_type(node, source, node.output(), "input and output")
+    require(
+        weights.dtype in _FILTERS.get(source.dtype, ()),
+        node,
+        f"TFLite Micro runs no {source.dtype.value} input with a {weights.dtype.value} filter",
+    )
+    shape = convolution_shape(node, of_depth=3, of_channels=0)
+    depth, channels = shape.kernel_channels, shape.out_channels
+    groups = shape.in_channels // depth if depth else 0
+    if not groups or shape.in_channels % depth or channels % groups:
+        refuse(
+            node,
+            f"filters of {depth} channels do not divide {shape.in_channels} input and "
+            f"{channels} output channels into groups",
+        )
+    check_bias(node, 2, channels, _BIASES[source.dtype])
+    return shape
+
+
+def uses_int32_sums(node: Node) -> bool:
+    """Whether an int16 convolution accumulates in int32, as its bias or its options ask for.
+
+    Source: ``ConvEval``.
+    """
+    bias = node.optional_input(2)
+    if bias is None:
+        return node.options.text("quantized_bias_type", "FLOAT32") == "INT32"
+    return bias.dtype is DType.INT32
+
+
+def _bind(node: Node) -> BoundKernel:
+    shape = conv_shape(node)
+    if node.input(0).dtype is DType.FLOAT32:
+        return _bind_float(node, shape)
+    return _bind_integer(node, shape)
+
+
+def _bind_float(node: Node, shape: ConvolutionShape) -> BoundKernel:
+    from mcusim.kernels.compiled.float_convolution import Geometry, convolve
+
+    low, high = map(np.float32, activation_range(node.options.text("fused_activation_function")))
+    geometry = Geometry(*shape.steps)
+    groups = shape.in_channels // shape.kernel_channels
+
+    def prepare(weights: Array, bias: Array | None) -> ImageKernel:
+        grouped = weights.reshape(groups, -1, *weights.shape[1:])
+        packed = np.ascontiguousarray(grouped.transpose(0, 2, 3, 4, 1))
+        added = np.zeros(shape.out_channels, np.float32) if bias is None else bias.ravel()
+
+        def run(x: Array, out: Array) -> None:
+            convolve(x, packed, added, low, high, geometry, out)
+
+        return run
+
+    return bound_convolution(node, (0, 1, 2), prepare)
+
+
+def _bind_integer(node: Node, shape: ConvolutionShape) -> BoundKernel:
+    from mcusim.kernels.compiled import conv as compiled
+    from mcusim.kernels.compiled.requantization import scaling
+
+    source, depth = node.input(0), shape.kernel_channels
+    parameters = output_scaling(node, source, node.input(1), shape.out_channels)
+    is_wide = source.dtype is DType.INT16 and not uses_int32_sums(node)
+    longest = compiled.LONGEST_SUM if is_wide else None
+    plan = window_plan(shape, shape.in_channels, depth, longest)
+    groups = shape.in_channels // depth
+    width = shape.out_channels // groups
+    safe_segments = max(compiled.LONGEST_SUM // plan.length, 1)
+
+    def prepare(weights: Array, bias: Array | None) -> ImageKernel:
+        def group_of(group: int) -> tuple[compiled.Windows, Array, Scaling, int]:
+            channels = slice(group * width, (group + 1) * width)
+            return (
+                compiled.Windows(
+                    plan.height,
+                    plan.width,
+                    shape.vertical.padding,
+                    shape.horizontal.padding,
+                    parameters.input_zero_point,
+                    plan.pixels,
+                    plan.segments + group * depth,
+                    plan.pairs,
+                ),
+                compiled.pack_weights(plan.split(weights[channels]), plan.pairs),
+                scaling(parameters, bias, channels),
+                group * width,
+            )
+
+        parts = [group_of(group) for group in range(groups)]
+
+        def run(x: Array, out: Array) -> None:
+            flat = out.reshape(len(out), -1, shape.out_channels)
+            for part in parts:
+                if is_wide:
+                    compiled.convolve_wide(x, *part, flat, safe_segments)
+                else:
+                    compiled.convolve(x, *part, flat)
+
+        return run
+
+    return bound_convolution(node, (0, 1, 2), prepare)
+
+
+def _call(node: Node) -> KernelCall:
+    shape = conv_shape(node)
+    taps = shape.tap_turns
+    outputs = shape.out_channels
+    kind = node.input(0).dtype.value
+    trips = {
+        "call": 1.0,
+        "pixel": shape.pixels,
+        "output": shape.pixels * outputs,
+        "product": taps.inside * outputs * shape.kernel_channels,
+    }
+    return KernelCall(
+        kernel="ConvPerChannel" if kind != "float32" else "Conv",
+        profile=f"reference/conv_2d_{kind}",
+        trips=trips,
+        macs=shape.pixels * shape.taps * shape.kernel_channels * outputs,
+    )
+
+
+KERNELS: tuple[Kernel, ...] = (Kernel("CONV_2D", _bind, _call),)

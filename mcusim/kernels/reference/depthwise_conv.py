@@ -1,0 +1,146 @@
+"""DEPTHWISE_CONV_2D as TFLM's reference kernels compute it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mcusim.graph import Array, DType, Node
+from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.fixed_point import activation_range
+from mcusim.kernels.reference.checks import require, require_same_type
+from mcusim.kernels.reference.convolution import (
+    ConvolutionShape,
+    check_arity,
+    check_bias,
+    convolution_shape,
+    output_scaling,
+)
+from mcusim.kernels.reference.convolution_binding import ImageKernel, bound_convolution
+from mcusim.kernels.reference.convolution_windows import window_plan
+
+__all__ = ["KERNELS", "depthwise_shape"]
+
+_FILTERS = {
+    DType.FLOAT32: (DType.FLOAT32,),
+    DType.INT16: (DType.INT8,),
+    DType.INT8: (DType.INT8, DType.INT4),
+}
+_BIASES = {DType.FLOAT32: DType.FLOAT32, DType.INT16: DType.INT64, DType.INT8: DType.INT32}
+
+
+def depthwise_shape(node: Node) -> ConvolutionShape:
+    """Shape of a DEPTHWISE_CONV_2D; ``kernel_channels`` is 1.
+
+    Raises:
+        UnsupportedOperatorError: TFLM refuses its types or shapes; the message says why.
+
+    Source: ``DepthwiseConvPrepare`` and ``DepthwiseConvEval``.
+    """
+    check_arity(node, 2)
+    source, weights = node.input(0), node.input(1)
+    require_same_type(node, source, node.output(), "input and output")
+    require(
+        weights.dtype in _FILTERS.get(source.dtype, ()),
+        node,
+        f"TFLite Micro runs no {source.dtype.value} input with a {weights.dtype.value} filter",
+    )
+    shape = convolution_shape(node, of_depth=0, of_channels=3)
+    require(
+        shape.kernel_channels == 1,
+        node,
+        f"the filter's first dimension is {shape.kernel_channels} instead of 1",
+    )
+    multiplier = node.options.integer("depth_multiplier")
+    require(
+        shape.in_channels * multiplier == shape.out_channels,
+        node,
+        f"{shape.in_channels} input channels and a depth multiplier of {multiplier} do not give "
+        f"{shape.out_channels} output channels",
+    )
+    check_bias(node, 2, shape.out_channels, (_BIASES[source.dtype],))
+    return shape
+
+
+def _bind(node: Node) -> BoundKernel:
+    shape = depthwise_shape(node)
+    if node.input(0).dtype is DType.FLOAT32:
+        return _bind_float(node, shape)
+    return _bind_integer(node, shape)
+
+
+def _bind_float(node: Node, shape: ConvolutionShape) -> BoundKernel:
+    from mcusim.kernels.compiled.float_convolution import Geometry, convolve_depthwise
+
+    low, high = map(np.float32, activation_range(node.options.text("fused_activation_function")))
+    geometry = Geometry(*shape.steps)
+
+    def prepare(weights: Array, bias: Array | None) -> ImageKernel:
+        factors = np.ascontiguousarray(weights[0]).reshape(
+            *weights.shape[1:3], shape.in_channels, -1
+        )
+        added = np.zeros(shape.out_channels, np.float32) if bias is None else bias.ravel()
+
+        def run(x: Array, out: Array) -> None:
+            convolve_depthwise(x, factors, added, low, high, geometry, out)
+
+        return run
+
+    return bound_convolution(node, (0, 1, 2), prepare)
+
+
+def _bind_integer(node: Node, shape: ConvolutionShape) -> BoundKernel:
+    from mcusim.kernels.compiled import depthwise_conv as compiled
+    from mcusim.kernels.compiled.conv import Windows
+    from mcusim.kernels.compiled.requantization import scaling
+
+    source = node.input(0)
+    parameters = output_scaling(node, source, node.input(1), shape.out_channels)
+    plan = window_plan(shape, shape.out_channels, depth=0)
+    windows = Windows(
+        plan.height,
+        plan.width,
+        shape.vertical.padding,
+        shape.horizontal.padding,
+        parameters.input_zero_point,
+        plan.pixels,
+        plan.segments,
+        plan.pairs,
+    )
+    multiplier = shape.out_channels // max(shape.in_channels, 1)
+    convolve = (
+        compiled.convolve_depthwise_wide
+        if source.dtype is DType.INT16
+        else compiled.convolve_depthwise
+    )
+
+    def prepare(weights: Array, bias: Array | None) -> ImageKernel:
+        factors = weights.reshape(-1, shape.out_channels).astype(np.int16)
+        scaled = scaling(parameters, bias)
+
+        def run(x: Array, out: Array) -> None:
+            flat = out.reshape(len(out), -1, shape.out_channels)
+            convolve(x, windows, factors, multiplier, scaled, flat)
+
+        return run
+
+    return bound_convolution(node, (0, 1, 2), prepare)
+
+
+def _call(node: Node) -> KernelCall:
+    shape = depthwise_shape(node)
+    taps = shape.tap_turns
+    outputs = shape.out_channels
+    kind = node.input(0).dtype.value
+    return KernelCall(
+        kernel="DepthwiseConv" if kind == "float32" else "DepthwiseConvPerChannel",
+        profile=f"reference/depthwise_conv_2d_{kind}",
+        trips={
+            "call": 1.0,
+            "output": shape.pixels * outputs,
+            "product": taps.inside * outputs,
+        },
+        macs=shape.pixels * shape.taps * outputs,
+    )
+
+
+KERNELS: tuple[Kernel, ...] = (Kernel("DEPTHWISE_CONV_2D", _bind, _call),)

@@ -1,0 +1,156 @@
+"""TRANSPOSE_CONV as TFLM's reference kernels compute it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mcusim.graph import Array, DType, Node
+from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.fixed_point import activation_range
+from mcusim.kernels.reference.checks import require, require_same_type
+from mcusim.kernels.reference.convolution import (
+    Axis,
+    ConvolutionShape,
+    check_arity,
+    check_bias,
+    check_rank,
+    output_scaling,
+    paddings,
+)
+from mcusim.kernels.reference.convolution_binding import ImageKernel, bound_convolution
+
+__all__ = ["KERNELS", "transposed_shape"]
+
+_FILTERS = {
+    DType.FLOAT32: DType.FLOAT32,
+    DType.INT16: DType.INT8,
+    DType.INT8: DType.INT8,
+}
+_BIASES = {
+    DType.FLOAT32: (DType.FLOAT32,),
+    DType.INT16: (DType.INT16, DType.INT64),
+    DType.INT8: (DType.INT32,),
+}
+
+
+def transposed_shape(node: Node) -> ConvolutionShape:
+    """Shape of the convolution that a TRANSPOSE_CONV turns around: each axis goes from its output
+    to its input, while channels are counted its own way.
+
+    Raises:
+        UnsupportedOperatorError: TFLM refuses its types or shapes; the message says why.
+
+    Source: ``TransposeConvPrepare``.
+    """
+    check_arity(node, 3)
+    weights, source, result = node.input(1), node.input(2), node.output()
+    require_same_type(node, source, result, "input and output")
+    require(
+        weights.dtype is _FILTERS.get(source.dtype),
+        node,
+        f"TFLite Micro runs no {source.dtype.value} input with a {weights.dtype.value} filter",
+    )
+    check_rank(node, {"input": source, "filter": weights, "output": result})
+    out_channels, kernel_h, kernel_w, depth = weights.shape
+    require(
+        (depth, out_channels) == (source.shape[3], result.shape[3]),
+        node,
+        f"the filter turns {depth} channels into {out_channels}, but the input has "
+        f"{source.shape[3]} and the output {result.shape[3]}",
+    )
+    require(
+        source.shape[0] == result.shape[0],
+        node,
+        f"the input has {source.shape[0]} batches, the output {result.shape[0]}",
+    )
+    stride = node.options.integer("stride_h"), node.options.integer("stride_w")
+    require(min(stride) > 0, node, "strides must be positive")
+    padding = paddings(
+        node.options.text("padding", "SAME"),
+        (result.shape[1], result.shape[2]),
+        (kernel_h, kernel_w),
+        stride,
+        (1, 1),
+    )
+    check_bias(node, 3, out_channels, _BIASES[source.dtype])
+    return ConvolutionShape(
+        source.shape[0],
+        Axis(result.shape[1], source.shape[1], kernel_h, stride[0], 1, padding[0]),
+        Axis(result.shape[2], source.shape[2], kernel_w, stride[1], 1, padding[1]),
+        depth,
+        depth,
+        out_channels,
+    )
+
+
+def _bind(node: Node) -> BoundKernel:
+    shape = transposed_shape(node)
+    if node.input(2).dtype is DType.FLOAT32:
+        return _bind_float(node, shape)
+    return _bind_integer(node, shape)
+
+
+def _bind_float(node: Node, shape: ConvolutionShape) -> BoundKernel:
+    from mcusim.kernels.compiled.float_convolution import Geometry, convolve_transposed
+
+    low, high = map(np.float32, activation_range(node.options.text("fused_activation_function")))
+    geometry = Geometry(*shape.steps)
+
+    def prepare(weights: Array, bias: Array | None) -> ImageKernel:
+        factors = np.ascontiguousarray(weights.transpose(1, 2, 3, 0))
+        # Without a bias the library adds nothing; no sum that began at 0 is the -0 that shows it.
+        added = np.zeros(shape.out_channels, np.float32) if bias is None else bias.ravel()
+
+        def run(x: Array, out: Array) -> None:
+            convolve_transposed(x, factors, added, low, high, geometry, out)
+
+        return run
+
+    return bound_convolution(node, (2, 1, 3), prepare)
+
+
+def _bind_integer(node: Node, shape: ConvolutionShape) -> BoundKernel:
+    from mcusim.kernels.compiled import transpose_conv as compiled
+    from mcusim.kernels.compiled.float_convolution import Geometry
+    from mcusim.kernels.compiled.requantization import scaling
+
+    source = node.input(2)
+    parameters = output_scaling(node, source, node.input(1), shape.out_channels)
+    geometry = Geometry(*shape.steps)
+    convolve = (
+        compiled.convolve_transposed_wide
+        if source.dtype is DType.INT16
+        else compiled.convolve_transposed
+    )
+
+    def prepare(weights: Array, bias: Array | None) -> ImageKernel:
+        factors = np.ascontiguousarray(weights.transpose(1, 2, 3, 0)).astype(np.int16)
+        scaled = scaling(parameters, bias)
+
+        def run(x: Array, out: Array) -> None:
+            convolve(x, parameters.input_zero_point, factors, geometry, scaled, out)
+
+        return run
+
+    return bound_convolution(node, (2, 1, 3), prepare)
+
+
+def _call(node: Node) -> KernelCall:
+    shape = transposed_shape(node)
+    taps = shape.tap_turns
+    outputs = shape.out_channels
+    kind = node.input(2).dtype.value
+    elements = node.output().elements
+    return KernelCall(
+        kernel="TransposeConv",
+        profile=f"reference/transpose_conv_{kind}",
+        trips={
+            "call": 1.0,
+            "output": elements,
+            "product": taps.inside * outputs * shape.in_channels,
+        },
+        macs=shape.pixels * shape.taps * outputs * shape.in_channels,
+    )
+
+
+KERNELS: tuple[Kernel, ...] = (Kernel("TRANSPOSE_CONV", _bind, _call),)
