@@ -21,7 +21,7 @@ def tflm(model: bytes, *calls: Sequence[Array]) -> list[list[Array]]:
     results = []
     for inputs in calls:
         for position, array in enumerate(inputs):
-            interpreter.set_input(np.ascontiguousarray(array), position)
+            interpreter.set_input(np.asarray(array, order="C"), position)
         interpreter.invoke()
         results.append([np.copy(interpreter.get_output(i)) for i in range(_outputs(model))])
     return results
@@ -35,7 +35,7 @@ def tflm_tensors(model: bytes, inputs: Sequence[Array], indices: Sequence[int]) 
         intrepreter_config=runtime.InterpreterConfig.kPreserveAllTensors,
     )
     for position, array in enumerate(inputs):
-        interpreter.set_input(np.ascontiguousarray(array), position)
+        interpreter.set_input(np.asarray(array, order="C"), position)
     interpreter.invoke()
     return [np.copy(interpreter.GetTensor(i, 0)["tensor_data"]) for i in indices]
 
