@@ -10,7 +10,6 @@ from mcusim.kernels.contract import BoundKernel, Kernel
 from mcusim.kernels.fixed_point import (
     activation_range_quantized,
     quantize_multiplier,
-    rounding_divide_by_pot,
     saturating_rounding_doubling_high_mul,
 )
 from mcusim.kernels.gemmlowp_functions import count_leading_zeros, reciprocal
@@ -74,9 +73,21 @@ def _scaled_quotient(numerator: Array, divisor: Array, multiplier: int, shift: i
     shifted = (numerator << headroom).astype(np.int32)
     unscaled = saturating_rounding_doubling_high_mul(shifted, inverse)
     total_shift = shift - bits_over_one - headroom
-    return rounding_divide_by_pot(
-        saturating_rounding_doubling_high_mul(unscaled, multiplier), np.clip(-total_shift, 0, 31)
-    )
+    return _divided(saturating_rounding_doubling_high_mul(unscaled, multiplier), -total_shift)
+
+
+def _divided(x: Array, exponent: Array) -> Array:
+    """``x / 2**exponent`` rounded to the nearest, also where the exponent is none of int32.
+
+    A small quotient needs exponents beyond 31, which the language leaves open: x86, and so the
+    interpreter, shifts by the exponent modulo 32, where a Cortex-M shifts everything out.
+
+    Source: gemmlowp ``RoundingDivideByPOT``.
+    """
+    one = np.int64(1)
+    mask = ((one << (exponent & 63)) - one).astype(np.int32)
+    threshold = (mask >> 1) + (x < 0)
+    return (x >> (exponent & 31).astype(np.int32)) + ((x & mask) > threshold)
 
 
 def _truncated(a: Array, b: Array, place: str) -> Array:
