@@ -17,6 +17,7 @@ _FAMILIES: tuple[str, ...] = (
     "extrema",
     "l2_normalization",
     "logistic",
+    "fully_connected",
     "padding",
     "pooling",
     "quantize",
