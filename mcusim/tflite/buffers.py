@@ -44,6 +44,20 @@ def packed_int4(values: npt.NDArray[np.int8]) -> bytes:
     return (halves[0::2] | halves[1::2] << 4).tobytes()
 
 
+def _array(data: Array, dtype: DType, elements: int) -> Array:
+    """The elements that a buffer holds, read-only."""
+    if dtype is DType.INT4:
+        array: Array = unpacked_int4(data, elements)
+    elif dtype is DType.BOOL:
+        array = data != 0
+    else:
+        array = data.view(dtype.numpy.newbyteorder("<"))
+        if not array.flags.aligned:
+            array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
 class Buffers:
     """The buffers of a model, wherever they lie.
 
@@ -61,7 +75,8 @@ class Buffers:
         externals = model.tables("external_buffers", "external buffer")
         self._externals = {t.scalar("id"): (i, t) for i, t in enumerate(externals)}
         self._found: dict[int, Array] = {}
-        self._unpacked: dict[int, Array] = {}
+        self._arrays: dict[tuple[int, DType], Array] = {}
+        self._blobs: dict[int, bytes] = {}
         self.external_bytes = 0
 
     def raw(self, index: int, user: Table) -> Array:
@@ -104,7 +119,16 @@ class Buffers:
                 f"{tensor.place()}: has {data.size} bytes of data, "
                 f"its shape {shape} of {dtype.value} needs {dtype.bytes_of(elements)}"
             )
-        return index, self._array(index, data, dtype, elements).reshape(shape)
+        # Tensors that share a buffer share the array too, however many they are.
+        if (index, dtype) not in self._arrays:
+            self._arrays[index, dtype] = _array(data, dtype, elements)
+        return index, self._arrays[index, dtype][:elements].reshape(shape)
+
+    def blob(self, index: int, user: Table) -> bytes:
+        """Bytes of buffer ``index`` as an object of their own."""
+        if index not in self._blobs:
+            self._blobs[index] = self.raw(index, user).tobytes()
+        return self._blobs[index]
 
     def custom_options(self, operator: Table) -> bytes:
         """Options of a custom operator, in the flatbuffer or past its end."""
@@ -114,20 +138,6 @@ class Buffers:
                 operator, "large_custom_options_offset", "large_custom_options_size"
             )
         return options.tobytes()
-
-    def _array(self, index: int, data: Array, dtype: DType, elements: int) -> Array:
-        if dtype is DType.INT4:
-            if index not in self._unpacked:
-                self._unpacked[index] = unpacked_int4(data, elements)
-            array = self._unpacked[index][:elements]
-        elif dtype is DType.BOOL:
-            array = data != 0
-        else:
-            array = data.view(dtype.numpy.newbyteorder("<"))
-            if not array.flags.aligned:
-                array = array.copy()
-        array.flags.writeable = False
-        return array
 
     def _appended(self, table: Table, offset: str, size: str) -> Array:
         """Bytes past the flatbuffer, as models over 2 GB keep them; empty when there are none."""

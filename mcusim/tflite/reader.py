@@ -112,7 +112,7 @@ def _graph(file: File, name: str, base: Path | None) -> Graph:
         model.text("description"),
         version,
         Metadata(
-            (table.text("name"), buffers.raw(table.scalar("buffer"), table).tobytes())
+            (table.text("name"), buffers.blob(table.scalar("buffer"), table))
             for table in model.tables("metadata", "metadata")
         ),
         tuple(_signature(table) for table in model.tables("signature_defs", "signature")),
