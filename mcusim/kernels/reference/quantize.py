@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mcusim.graph import Array, DType, Node
@@ -81,7 +83,11 @@ def _bind_dequantize(node: Node) -> BoundKernel:
 
 
 def _bind_cast(node: Node) -> BoundKernel:
-    """Source: ``CastEval``. Floats are cut to int32 on their way to a smaller integer."""
+    """Convert one type to another; a float saturates where the integer cannot hold it.
+
+    Source: ``CastEval``. A device build of August 2026 has a plain C++ conversion: it saturates to
+    int32 and then keeps the low bits of a smaller integer.
+    """
     require_counts(node, 1)
     source, output = node.input(0), node.output()
     supported(node, source, _CASTS_FROM, "input")
@@ -90,14 +96,13 @@ def _bind_cast(node: Node) -> BoundKernel:
     target = output.dtype.numpy
     if source.dtype is not DType.FLOAT32 or output.dtype is DType.FLOAT32:
         return run_elements(node, lambda x: x.astype(target))
-    if output.dtype is DType.UINT32:
-        return run_elements(node, _floats_to_uint32)
-    return run_elements(node, lambda x: truncate_to_int32(x).astype(target))
+    return run_elements(node, lambda x: _saturated(x, target))
 
 
-def _floats_to_uint32(x: Array) -> Array:
-    fits = np.abs(x) < np.float32(2.0**63)
-    return np.where(fits, x, np.float32(0)).astype(np.int64).astype(np.uint32)
+def _saturated(x: Array, dtype: np.dtype[Any]) -> Array:
+    limits = np.iinfo(dtype)
+    nearest = np.clip(np.trunc(x.astype(np.float64)), limits.min, limits.max)
+    return np.where(np.isnan(x), 0.0, nearest).astype(dtype)
 
 
 KERNELS: tuple[Kernel, ...] = (
