@@ -18,12 +18,11 @@ _UNBOUNDED = 1_000
 
 
 def show(*renderables: RenderableType) -> None:
-    """Print results: text, or tables."""
+    """Print results: text, or tables, which run over the edge of a terminal rather than be cut."""
     console = _output()
     for renderable in renderables:
-        console.print(
-            renderable, highlight=False, markup=False, soft_wrap=isinstance(renderable, str)
-        )
+        is_text = isinstance(renderable, str)
+        console.print(renderable, highlight=False, markup=False, soft_wrap=is_text, crop=False)
 
 
 def terminal_width() -> int | None:
@@ -55,6 +54,7 @@ def close_output() -> None:
 
 
 def _output() -> Console:
+    """Standard output, as wide as the terminal; without a bound where it is none."""
     from rich.console import Console
 
     if hasattr(sys.stdout, "reconfigure"):

@@ -28,19 +28,19 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         with target.open("wb") as file:
             write(file)
         return
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        temporary.chmod(_mode(target))
-        temporary.replace(target)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                write(file)
+            temporary.chmod(_mode(target))
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from None
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _mode(target: Path) -> int:

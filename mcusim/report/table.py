@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -58,9 +60,9 @@ def layer_table(estimate: Estimate, width: int | None = None) -> Table:
         f"{estimate.macs:,}",
         f"{estimate.instructions.total:,.0f}",
         f"{estimate.cycles:,.0f}",
-        f"{estimate.latency_s * 1e3:,.3f}",
+        _milli(estimate.latency_s, estimate.latency_s),
         "100 %",
-        f"{estimate.energy_j * 1e3:,.4f}",
+        _milli(estimate.energy_j, estimate.energy_j),
     ]
     kept = _fitting([*rows, total], width)
     table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False, collapse_padding=True)
@@ -74,6 +76,8 @@ def layer_table(estimate: Estimate, width: int | None = None) -> Table:
         )
     for row in rows:
         table.add_row(*(Text(row[position]) for position in kept))
+    # A width of its own keeps rich from cutting cells on a terminal that is narrower still.
+    table.width = Console(width=1_000).measure(table).maximum
     return table
 
 
@@ -83,10 +87,12 @@ def summary_lines(estimate: Estimate) -> list[str]:
     low, high = (f"{bound * 1e3:,.4g}" for bound in estimate.latency_interval_s)
     low_mj, high_mj = (f"{bound * 1e3:,.3g}" for bound in estimate.energy_interval_j)
     parts = ", ".join(f"{part.name} {part.size_bytes:,}" for part in estimate.flash)
+    unpriced = sum(not layer.is_priced for layer in estimate.layers)
+    missing = f", without {unpriced} layers that nothing prices" if unpriced else ""
     startup = estimate.construct.latency_s + estimate.allocate.latency_s
     return [
         f"latency   {estimate.latency_s * 1e3:,.4g} ms (90 %: {low} to {high} ms) "
-        f"at {estimate.clock_hz / 1e6:g} MHz",
+        f"at {estimate.clock_hz / 1e6:g} MHz{missing}",
         f"energy    {estimate.energy_j * 1e3:,.3g} mJ (90 %: {low_mj} to {high_mj} mJ) "
         f"at {board.power.supply_v:g} V",
         f"RAM       {_against(estimate.arena_bytes, board.ram.bytes)}: tensor arena",
@@ -99,7 +105,7 @@ def summary_lines(estimate: Estimate) -> list[str]:
 
 def dominant_lines(estimate: Estimate) -> list[str]:
     """What most of the time goes to: the operators, the layer, and waiting for flash."""
-    if not estimate.cycles or not estimate.layers:
+    if not any(layer.cycles for layer in estimate.layers):
         return []
     by_operator: dict[str, list[LayerEstimate]] = {}
     for layer in estimate.layers:
@@ -112,20 +118,22 @@ def dominant_lines(estimate: Estimate) -> list[str]:
         reverse=True,
     )
     named = [
-        f"{name} {share:.0%} ({count} layer{'s' if count > 1 else ''})"
+        f"{name} {100 * share:.0f} % ({count} layer{'s' if count > 1 else ''})"
         for share, name, count in shares[:3]
         if share >= 0.01
     ]
     top = max(estimate.layers, key=lambda layer: layer.cycles)
     every = (*estimate.layers, estimate.invoke)
     waiting = sum(p.cycles_by_cause.fetch + p.cycles_by_cause.data for p in every)
-    return [
-        f"dominant  {', '.join(named)}",
-        f"          layer {top.index} ({top.operator}) alone {top.cycles / estimate.cycles:.0%}; "
-        f"waiting for flash {waiting / estimate.cycles:.0%}; "
-        f"{estimate.cycles / estimate.instructions.total:.2f} cycles an instruction"
-        + (f", {estimate.cycles / estimate.macs:.1f} a MAC" if estimate.macs else ""),
+    cycles = estimate.cycles
+    said = [
+        f"layer {top.index} ({top.operator}) alone {100 * top.cycles / cycles:.0f} %",
+        f"waiting for flash {100 * waiting / cycles:.0f} %",
+        f"{cycles / estimate.instructions.total:.2f} cycles an instruction",
     ]
+    if estimate.macs:
+        said.append(f"{cycles / estimate.macs:.1f} cycles a MAC")
+    return [f"dominant  {', '.join(named)}", f"          {', '.join(said)}"]
 
 
 def _cycles(parts: Iterable[PartEstimate]) -> float:
@@ -152,10 +160,16 @@ def _cells(
         f"{macs:,}",
         f"{mark}{part.instructions.total:,.0f}",
         f"{mark}{part.cycles:,.0f}",
-        f"{mark}{part.latency_s * 1e3:,.3f}",
-        f"{part.cycles / estimate.cycles:.1%}".replace("%", " %") if estimate.cycles else "",
-        f"{mark}{part.energy_j * 1e3:,.4f}",
+        mark + _milli(part.latency_s, estimate.latency_s),
+        f"{100 * part.cycles / estimate.cycles:.1f} %" if estimate.cycles else "",
+        mark + _milli(part.energy_j, estimate.energy_j),
     ]
+
+
+def _milli(value: float, total: float) -> str:
+    """A value in thousandths, with as many decimals as give the column's total five digits."""
+    digits = 4 - math.floor(math.log10(total * 1e3)) if total > 0 else 0
+    return f"{value * 1e3:,.{max(0, digits)}f}"
 
 
 def _shape(tensors: Sequence[TensorSummary]) -> str:
@@ -164,7 +178,7 @@ def _shape(tensors: Sequence[TensorSummary]) -> str:
 
 def _against(used: int, held: int) -> str:
     fits = "" if used <= held else ", DOES NOT FIT"
-    return f"{used:,} of {held:,} bytes ({used / held:.1%}{fits})"
+    return f"{used:,} of {held:,} bytes ({100 * used / held:.1f} %{fits})"
 
 
 def _fitting(rows: Sequence[Sequence[str]], width: int | None) -> list[int]:

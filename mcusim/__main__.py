@@ -1,0 +1,5 @@
+"""``python -m mcusim``: the command line."""
+
+from mcusim.cli import main
+
+main()
