@@ -25,6 +25,11 @@ _RIDGE = 1e-9
 #: the kernel that the fit leans on, and a row's count by this much from its levels' sum.
 _PRIOR_SPREAD = 0.3
 _ROW_SPREAD = 0.003
+#: Rows whose data happened to be untypical pull less: beyond this many typical errors, as the
+#: inverse of the error (Huber). Typical errors below the floor are rounding, not data.
+_HUBER = 1.5
+_HUBER_FLOOR = 0.0005
+_HUBER_ROUNDS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +51,7 @@ class Sample:
     @property
     def totals(self) -> Floats:
         """Instructions of each row."""
-        totals: Floats = self.counts[:, : len(CLASSES)].sum(axis=1)
-        return totals
+        return _total(self.counts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +73,7 @@ class LevelFit:
 
 
 def fit_levels(turns: Floats, counts: Floats, prior: Floats | None = None) -> Floats:
-    """Non-negative least squares of relative errors, class by class.
+    """Non-negative least squares of relative errors, class by class, robust to odd rows.
 
     Args:
         turns: how often each level runs, shape ``(n, levels)``.
@@ -81,24 +85,41 @@ def fit_levels(turns: Floats, counts: Floats, prior: Floats | None = None) -> Fl
     Returns:
         What one turn executes, shape ``(levels, classes)``.
     """
-    weights = 1.0 / counts[:, : len(CLASSES)].sum(axis=1, keepdims=True)
-    columns = turns * weights
+    totals = _total(counts)
+    if prior is not None:
+        return _weighted(turns, counts, 1.0 / totals, prior)
+    trust = np.ones(len(totals))
+    for _ in range(_HUBER_ROUNDS):
+        errors = np.abs(_total(turns @ _weighted(turns, counts, trust / totals)) / totals - 1.0)
+        typical = max(float(np.median(errors)) / 0.6745, _HUBER_FLOOR)
+        trust = np.sqrt(np.minimum(1.0, _HUBER * typical / np.maximum(errors, 1e-12)))
+    return _weighted(turns, counts, trust / totals)
+
+
+def _weighted(
+    turns: Floats, counts: Floats, weights: Floats, prior: Floats | None = None
+) -> Floats:
+    columns = turns * weights[:, np.newaxis]
     norms = np.linalg.norm(columns, axis=0)
     norms[norms == 0.0] = 1.0
     if prior is None:
         pull = np.full(turns.shape[1], np.sqrt(_RIDGE))
         towards = np.zeros((turns.shape[1], counts.shape[1]))
     else:
-        turn_totals = np.maximum(prior[:, : len(CLASSES)].sum(axis=1), 1.0)
-        pull = _ROW_SPREAD / (_PRIOR_SPREAD * turn_totals) / norms
+        pull = _ROW_SPREAD / (_PRIOR_SPREAD * np.maximum(_total(prior), 1.0)) / norms
         towards = prior * (pull * norms)[:, np.newaxis]
     system = np.vstack([columns / norms, np.diag(pull)])
-    targets = np.vstack([counts * weights, towards])
+    targets = np.vstack([counts * weights[:, np.newaxis], towards])
     per_turn = np.zeros((turns.shape[1], counts.shape[1]))
     for position in np.flatnonzero(targets.any(axis=0)):
         solution, _ = nnls(system, targets[:, position])
         per_turn[:, position] = solution / norms
     return per_turn
+
+
+def _total(counts: Floats) -> Floats:
+    totals: Floats = counts[..., : len(CLASSES)].sum(axis=-1)
+    return totals
 
 
 def fit_sample(sample: Sample, prior: Floats | None = None) -> LevelFit:
@@ -127,6 +148,4 @@ def folds(ids: Sequence[str]) -> list[npt.NDArray[np.intp]]:
 
 
 def _errors(per_turn: Floats, sample: Sample) -> Floats:
-    predicted = (sample.turns @ per_turn)[:, : len(CLASSES)].sum(axis=1)
-    errors: Floats = predicted / sample.totals - 1.0
-    return errors
+    return _total(sample.turns @ per_turn) / sample.totals - 1.0
