@@ -19,7 +19,7 @@ __all__ = ["Interpreter", "RunResult", "run"]
 _KERNEL_SETS: Mapping[str, str] = {"tflm": "mcusim.kernels.reference"}
 
 #: A batch runs in parts whose activations take about this much, so that they stay in the cache.
-_PART_BYTES = 1 << 20
+_PART_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
