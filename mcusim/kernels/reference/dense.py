@@ -62,7 +62,7 @@ class Rescaling:
 
 
 def product_multiplier(
-    node: Node, one: Tensor, other: Tensor, bias: Tensor | None, output: Tensor
+    node: Node, one: Tensor, other: Tensor, bias: Tensor | None, scale: float
 ) -> tuple[int, int]:
     """Multiplier and shift from products of two quantized tensors to a third.
 
@@ -71,7 +71,7 @@ def product_multiplier(
         one: a factor.
         other: the other factor.
         bias: added to the products, if any.
-        output: the result.
+        scale: of the result.
 
     Raises:
         UnsupportedOperatorError: the bias has another scale than the products, or a scale is no
@@ -80,7 +80,7 @@ def product_multiplier(
     Source: ``GetQuantizedConvolutionMultipler`` and ``QuantizeMultiplier``.
     """
     with np.errstate(all="ignore"):
-        output_scale = np.float64(np.float32(output.scale))
+        output_scale = np.float64(np.float32(scale))
         if bias is not None:
             difference = abs(float(one.scale) * float(other.scale) - float(bias.scale))
             require(

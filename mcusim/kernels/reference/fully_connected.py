@@ -63,7 +63,7 @@ def _rescaling(node: Node, source: Tensor, weights: Tensor, bias: Tensor | None)
     if per_channel:
         multipliers, shifts = _channel_multipliers(node, source, weights, output)
     else:
-        multiplier, shift = product_multiplier(node, source, weights, bias, output)
+        multiplier, shift = product_multiplier(node, source, weights, bias, output.scale)
         multipliers, shifts = np.array([multiplier], np.int32), np.array([shift], np.int32)
     activation = node.options.text("fused_activation_function", "NONE")
     low, high = activation_range_quantized(
