@@ -207,12 +207,16 @@ def _larger(folded: Array, taps: Array, out: Array) -> None:
     np.copyto(out, taps, where=folded < taps)
 
 
+def _maximum(folded: Array, taps: Array, out: Array) -> None:
+    np.maximum(folded, taps, out=out)
+
+
 def _max(pooling: Pooling, dtype: DType, low: np.generic, high: np.generic) -> BoundKernel:
     """Source: ``MaxPool``."""
     is_float = dtype is DType.FLOAT32
     limits = np.finfo(np.float32) if is_float else np.iinfo(dtype.numpy)
     least = dtype.numpy.type(limits.min)
-    step: _Step = _larger if is_float else np.maximum
+    step: _Step = _larger if is_float else _maximum
 
     def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
         return [_clamped(pooling.reduce(_first(inputs), least, step), low, high)]
