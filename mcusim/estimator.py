@@ -151,7 +151,7 @@ class _Pricing:
             priced_by=_joined(f"{b.profile} {b.key}" for _, b in priced),
             is_exact=len(priced) == len(calls) and all(b.is_exact for _, b in priced),
             error=error / total if total else 0.0,
-            warnings=tuple(_call_warnings(calls, builds)),
+            warnings=tuple(dict.fromkeys(_call_warnings(calls, builds))),
         )
 
 

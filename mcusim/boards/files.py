@@ -22,6 +22,9 @@ __all__ = ["BoardFile", "board_names", "load_board", "read_board_file", "without
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
+_BOARDS = ("board_models",)
+_CORES = ("board_models", "cores")
+
 
 @dataclass(frozen=True)
 class BoardFile:
@@ -45,7 +48,7 @@ class _Content:
 
 def board_names() -> tuple[str, ...]:
     """Names of the boards that come with mcusim."""
-    return _names("board_models")
+    return _names(*_BOARDS)
 
 
 def load_board(name: str | Path) -> Board:
@@ -69,11 +72,12 @@ def read_board_file(name: str | Path) -> BoardFile:
     Raises:
         BoardError: as :func:`load_board`.
     """
-    content = _read(_find(name, Path(), "board", "board_models"), "board_models", ())
+    content = _read(_find(name, "board", *_BOARDS), _BOARDS, ())
     core_name = content.values.get("core")
     if not isinstance(core_name, str):
         raise BoardError(_at(content, "core", "must be the name of a core, such as cortex-m4"))
-    core, core_origins = _core(core_name, Path(content.file).parent)
+    path = _found(content, "core", core_name, _CORES)
+    core, core_origins = _core(path)
     board = _validated(
         Board, _Content(content.file, content.values | {"core": core}, content.origins)
     )
@@ -87,11 +91,13 @@ def without_fpu(board: Board) -> Board:
     Raises:
         BoardError: the core that stands for it is not there.
     """
-    return board.model_copy(update={"core": _core(board.core.without_fpu, Path())[0]})
+    return board.model_copy(
+        update={"core": _core(_find(board.core.without_fpu, "core", *_CORES))[0]}
+    )
 
 
-def _core(name: str, folder: Path) -> tuple[Core, dict[str, Origin]]:
-    content = _read(_find(name, folder, "core", "board_models", "cores"), "board_models/cores", ())
+def _core(path: Path) -> tuple[Core, dict[str, Origin]]:
+    content = _read(path, _CORES, ())
     return _validated(Core, content), content.origins
 
 
@@ -99,21 +105,29 @@ def _names(*folder: str) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in data_path(*folder).glob("*.toml")))
 
 
-def _find(name: str | Path, folder: Path, kind: str, *shipped: str) -> Path:
-    """The file of a name, or of a path relative to ``folder``."""
+def _find(name: str | Path, kind: str, *shipped: str) -> Path:
+    """The file of a name, or the path itself."""
     text = str(name)
     if text.endswith(".toml") or "/" in text or "\\" in text or isinstance(name, Path):
-        return folder / text
+        return Path(text)
     path = data_path(*shipped, f"{text}.toml")
     if path.is_file():
         return path
     names = _names(*shipped)
     close = difflib.get_close_matches(text.lower(), names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}."
+    hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
     raise BoardError(f"there is no {kind} {text!r}; {hint}")
 
 
-def _read(path: Path, shipped: str, below: tuple[Path, ...]) -> _Content:
+def _found(content: _Content, key: str, name: str, shipped: tuple[str, ...]) -> Path:
+    """The file that a key of another one names, relative to it or by name."""
+    try:
+        return Path(content.file).parent / _find(name, key, *shipped)
+    except BoardError as error:
+        raise BoardError(_at(content, key, f"names nothing: {error}")) from None
+
+
+def _read(path: Path, shipped: tuple[str, ...], below: tuple[Path, ...]) -> _Content:
     """The values of a file over those of its base, with the place of each."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -134,7 +148,7 @@ def _read(path: Path, shipped: str, below: tuple[Path, ...]) -> _Content:
         return content
     if not isinstance(base, str):
         raise BoardError(_at(content, "base", "must be the name or the path of a file"))
-    base_path = _find(base, path.parent, "base", *shipped.split("/"))
+    base_path = _found(content, "base", base, shipped)
     if base_path in (*below, path):
         raise BoardError(_at(content, "base", "leads back to this file"))
     under = _read(base_path, shipped, (*below, path))
@@ -167,10 +181,14 @@ def _sentence(model: type[BaseModel], content: _Content, error: ErrorDetails) ->
         close = difflib.get_close_matches(key, list(_keys(model)), n=1, cutoff=0.6)
         hint = f"; did you mean `{close[0]}`?" if close else ""
         return _at(content, key, f"is not a key{hint}")
+    if len(error["loc"]) > key.count(".") + 1 or error["type"] == "tuple_type":
+        return _at(content, key, "must be pairs such as [[16_000_000, 0], [32_000_000, 1]]")
     if error["type"] == "missing":
         return _at(content, key, "is missing")
     if error["type"] == "value_error":
         return _at(content, key, str(error["ctx"]["error"]))
+    if error["type"] == "model_type":
+        return _at(content, key, f"must be a table, not {error['input']!r}")
     wish = error["msg"].replace("Input should be", "must be").partition(",")[0]
     return _at(content, key, f"{wish}, not {error['input']!r}")
 
@@ -188,7 +206,9 @@ def _at(content: _Content, key: str, message: str) -> str:
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Dotted keys of the values in a model's tables."""
     for name, field in model.model_fields.items():
-        yield prefix + name
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _keys(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name

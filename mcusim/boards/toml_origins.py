@@ -49,6 +49,8 @@ def origins(text: str, file: str) -> dict[str, Origin]:
             value = key[2]
             path = f"{table}.{_plain(key[1])}" if table else _plain(key[1])
             found[path] = Origin(file, number, _comment(value))
+            for end in (i for i, sign in enumerate(path) if sign == "."):
+                found.setdefault(path[:end], Origin(file, number))
         code = _STRING.sub("", value).partition("#")[0]
         depth += len(re.findall(r"[\[{]", code)) - len(re.findall(r"[\]}]", code))
     return found
