@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +185,23 @@ class CountedSet:
         with zipfile.ZipFile(path) as archive:
             for name in sorted(archive.namelist()):
                 yield name.removesuffix(".tflite"), read(archive.read(name), name)
+
+    def models_with_data(self, only: Collection[str]) -> Iterator[tuple[str, Graph]]:
+        """Models of some operators, their inputs holding what the counted runs were given.
+
+        Args:
+            only: operators whose loops depend on data.
+        """
+        path = self.folder.parent / "golden" / "tflm" / "single_operators.npz"
+        with np.load(path) as arrays:
+            for name, graph in self.models():
+                main = graph.main
+                if main.operators[0].name in only:
+                    given = {i: arrays[f"{name}.in{k}"] for k, i in enumerate(main.inputs)}
+                    tensors = tuple(
+                        replace(t, data=given.get(t.index, t.data)) for t in main.tensors
+                    )
+                    yield name, replace(graph, subgraphs=(replace(main, tensors=tensors),))
 
     def network_models(self) -> dict[str, Path]:
         """Files of the whole networks, by name."""

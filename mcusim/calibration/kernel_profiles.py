@@ -25,10 +25,12 @@ from mcusim.errors import McusimError
 from mcusim.instruction_mix import CLASSES
 from mcusim.kernels.contract import KernelCall
 from mcusim.kernels.reference import KERNELS
+from mcusim.kernels.reference.elementwise_call import DATA_DEPENDENT
 from mcusim.resources import data_path
 
 __all__ = [
     "FitResult",
+    "calls_on_data",
     "data_spreads",
     "detail",
     "fit_profiles",
@@ -97,11 +99,26 @@ def single_operator_calls(
     return calls, problems
 
 
+def calls_on_data(counted: CountedSet, calls: Mapping[str, KernelCall]) -> dict[str, KernelCall]:
+    """Of kernels whose loops depend on data, the calls that the counted runs' inputs make.
+
+    Args:
+        counted: where models and inputs lie.
+        calls: kernel calls of the single-operator models by id.
+    """
+    return {
+        name: KERNELS[graph.main.operators[0].name].call(graph.main.node(0))
+        for name, graph in counted.models_with_data(DATA_DEPENDENT)
+        if name in calls
+    }
+
+
 def fit_profiles(
     rows: Iterable[CountedRow],
     calls: Mapping[str, KernelCall],
     spreads: Mapping[tuple[str, str], float],
     builds: Sequence[str] = (),
+    on_data: Mapping[str, KernelCall] | None = None,
 ) -> list[FitResult]:
     """Fit each profile in each build on the rows that call it.
 
@@ -110,6 +127,8 @@ def fit_profiles(
         calls: kernel call of each row's id; rows without one are left out.
         spreads: relative spread over data by profile and build.
         builds: builds to fit; all when empty.
+        on_data: kernel calls that the rows' own data make, where they differ; fitted on, while
+            rows kept out are predicted from ``calls``.
 
     Raises:
         McusimError: rows of one profile do not name the same loop levels.
@@ -120,7 +139,7 @@ def fit_profiles(
             groups[calls[row.id].profile, row.build].append(row)
     results: dict[tuple[str, str], FitResult] = {}
     for (profile, build), members in sorted(groups.items(), key=lambda group: -len(group[1])):
-        sample = _sample(profile, members, calls)
+        sample = _sample(profile, members, calls, on_data or {})
         sibling = _sibling(sample, profile, build, results)
         fit = fit_sample(sample, sibling.fit.per_turn if sibling else None)
         results[profile, build] = FitResult(
@@ -156,7 +175,12 @@ def _sibling(
     return None
 
 
-def _sample(profile: str, rows: Sequence[CountedRow], calls: Mapping[str, KernelCall]) -> Sample:
+def _sample(
+    profile: str,
+    rows: Sequence[CountedRow],
+    calls: Mapping[str, KernelCall],
+    on_data: Mapping[str, KernelCall],
+) -> Sample:
     rows = sorted(rows, key=lambda row: row.id)
     levels = tuple(calls[rows[0].id].trips)
     for row in rows:
@@ -165,9 +189,16 @@ def _sample(profile: str, rows: Sequence[CountedRow], calls: Mapping[str, Kernel
                 f"{profile}: {rows[0].id} has levels {sorted(levels)}, "
                 f"{row.id} has {sorted(calls[row.id].trips)}; a profile has one set of levels"
             )
-    turns = np.array([[float(calls[row.id].trips[level]) for level in levels] for row in rows])
+    typical, turns = (
+        np.array([[float(source[row.id].trips[level]) for level in levels] for row in rows])
+        for source in (calls, {**calls, **on_data})
+    )
     return Sample(
-        tuple(row.id for row in rows), levels, turns, np.array([row.vector for row in rows])
+        tuple(row.id for row in rows),
+        levels,
+        turns,
+        np.array([row.vector for row in rows]),
+        typical,
     )
 
 
@@ -286,7 +317,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     calls, problems = single_operator_calls(counted, only)
     rows = counted.single_operators()
     spreads = data_spreads(counted, calls, {row.build for row in rows})
-    results = fit_profiles(rows, calls, spreads, options.builds)
+    on_data = calls_on_data(counted, calls)
+    results = fit_profiles(rows, calls, spreads, options.builds, on_data)
     sys.stdout.write(table(results) + "\n")
     if options.detail:
         sys.stdout.write(detail(results, rows) + "\n")

@@ -41,12 +41,15 @@ class Sample:
         levels: names of the loop levels.
         turns: how often each level runs, shape ``(n, len(levels))``.
         counts: instructions by class, shape ``(n, len(FIELDS))``.
+        typical_turns: the same as ``turns`` for data that is not known, which is what predicts a
+            row kept out; None where turns do not depend on data.
     """
 
     ids: tuple[str, ...]
     levels: tuple[str, ...]
     turns: Floats
     counts: Floats
+    typical_turns: Floats | None = None
 
     @property
     def totals(self) -> Floats:
@@ -126,15 +129,16 @@ def fit_sample(sample: Sample, prior: Floats | None = None) -> LevelFit:
     """Fit all rows, and predict each row from a fit that has not seen it."""
     per_turn = fit_levels(sample.turns, sample.counts, prior)
     held_out = np.full(len(sample.ids), np.nan)
+    expected = sample.turns if sample.typical_turns is None else sample.typical_turns
     for fold in folds(sample.ids):
         rest = np.setdiff1d(np.arange(len(sample.ids)), fold)
         if rest.size or prior is not None:
             seen = fit_levels(sample.turns[rest], sample.counts[rest], prior)
-            held_out[fold] = _errors(seen, sample)[fold]
+            held_out[fold] = _errors(seen, sample, expected)[fold]
     weighed = sample.turns / sample.totals[:, np.newaxis]
     norms = np.linalg.norm(weighed, axis=0)
     rank = int(np.linalg.matrix_rank(weighed / np.where(norms == 0.0, 1.0, norms), tol=1e-6))
-    return LevelFit(per_turn, _errors(per_turn, sample), held_out, rank)
+    return LevelFit(per_turn, _errors(per_turn, sample, sample.turns), held_out, rank)
 
 
 def folds(ids: Sequence[str]) -> list[npt.NDArray[np.intp]]:
@@ -147,5 +151,5 @@ def folds(ids: Sequence[str]) -> list[npt.NDArray[np.intp]]:
     return [order[start::count] for start in range(count)]
 
 
-def _errors(per_turn: Floats, sample: Sample) -> Floats:
-    return _total(sample.turns @ per_turn) / sample.totals - 1.0
+def _errors(per_turn: Floats, sample: Sample, turns: Floats) -> Floats:
+    return _total(turns @ per_turn) / sample.totals - 1.0

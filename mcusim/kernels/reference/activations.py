@@ -15,7 +15,7 @@ from mcusim.kernels.float_functions import expm1_float32
 from mcusim.kernels.reference.broadcasting import require_broadcast
 from mcusim.kernels.reference.checks import require, require_counts, require_same_type, supported
 from mcusim.kernels.reference.conversions import clipped, round_floats, truncate_to_int32
-from mcusim.kernels.reference.elementwise_call import binary_call, signed_call, unary_call
+from mcusim.kernels.reference.elementwise_call import binary_call, unary_call
 from mcusim.kernels.reference.pairs import run_pairs
 from mcusim.kernels.reference.tables import run_elements
 
@@ -226,7 +226,7 @@ def _divided(x: Array, exponent: int) -> Array:
 KERNELS: tuple[Kernel, ...] = (
     Kernel("RELU", _bind_relu, unary_call),
     Kernel("RELU6", _bind_relu6, unary_call),
-    Kernel("LEAKY_RELU", _bind_leaky_relu, signed_call),
+    Kernel("LEAKY_RELU", _bind_leaky_relu, unary_call),
     Kernel("PRELU", _bind_prelu, binary_call),
     Kernel("ELU", _bind_elu, unary_call),
     Kernel("HARD_SWISH", _bind_hard_swish, unary_call),

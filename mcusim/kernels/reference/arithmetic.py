@@ -23,7 +23,7 @@ from mcusim.kernels.reference.checks import (
     supported,
 )
 from mcusim.kernels.reference.conversions import clamped, clipped
-from mcusim.kernels.reference.elementwise_call import binary_call, plain_call
+from mcusim.kernels.reference.elementwise_call import binary_call, unary_call
 from mcusim.kernels.reference.pairs import PairFunction, operands, run_pairs
 
 __all__ = ["KERNELS", "float_clamp", "integer_clamp"]
@@ -259,5 +259,5 @@ KERNELS: tuple[Kernel, ...] = (
     Kernel("SUB", _bind_sub, binary_call),
     Kernel("MUL", _bind_mul, binary_call),
     Kernel("SQUARED_DIFFERENCE", _bind_squared_difference, binary_call),
-    Kernel("ADD_N", _bind_add_n, plain_call),
+    Kernel("ADD_N", _bind_add_n, unary_call),
 )

@@ -11,7 +11,7 @@ from mcusim.kernels.contract import BoundKernel, Kernel
 from mcusim.kernels.fixed_point import multiply_by_quantized_multiplier, quantize_multiplier
 from mcusim.kernels.reference.checks import is_quantized, require, require_counts, supported
 from mcusim.kernels.reference.conversions import clipped, round_floats, truncate_to_int32
-from mcusim.kernels.reference.elementwise_call import converting_call
+from mcusim.kernels.reference.elementwise_call import unary_call
 from mcusim.kernels.reference.tables import run_elements
 
 __all__ = ["KERNELS"]
@@ -106,7 +106,7 @@ def _saturated(x: Array, dtype: np.dtype[Any]) -> Array:
 
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("QUANTIZE", _bind_quantize, converting_call),
-    Kernel("DEQUANTIZE", _bind_dequantize, converting_call),
-    Kernel("CAST", _bind_cast, converting_call),
+    Kernel("QUANTIZE", _bind_quantize, unary_call),
+    Kernel("DEQUANTIZE", _bind_dequantize, unary_call),
+    Kernel("CAST", _bind_cast, unary_call),
 )
