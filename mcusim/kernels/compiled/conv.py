@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from mcusim.kernels.compiled.products import LANES, PIXELS, VECTORS, narrow_tile, wide_tile
-from mcusim.kernels.compiled.requantization import Scaling, requantize, requantize_wide
+from mcusim.kernels.compiled.requantization import (
+    Scaling,
+    WideScaling,
+    requantize,
+    requantize_wide,
+)
+
+if TYPE_CHECKING:
+    from mcusim.kernels.reference.convolution import ConvolutionShape
+    from mcusim.kernels.reference.convolution_windows import WindowPlan
 
 __all__ = [
     "LONGEST_SUM",
     "Windows",
     "convolve",
     "convolve_wide",
-    "image_starts",
     "pack_weights",
     "pad_images",
+    "place_windows",
 ]
 
 #: Products of int8 and int16 that int32 can sum whatever they are.
 LONGEST_SUM = 510
 
-#: Padded activations of so many elements stay in the cache while they are convolved.
-_CHUNK_ELEMENTS = 1 << 17
+#: Padded activations of about so many elements stay in the cache while they are convolved.
+_CHUNK_ELEMENTS = 1 << 15
 
 
 class Windows(NamedTuple):
-    """Where the windows of a convolution lie in a padded image, in elements.
+    """Where the windows of a convolution lie in padded images, in elements.
 
     Attributes:
         height: rows of a padded image.
@@ -37,9 +46,13 @@ class Windows(NamedTuple):
         top: rows of padding above.
         left: columns of padding to the left.
         zero_point: subtracted from every activation, so that padding is 0.
-        pixels: int64, where each output pixel's window begins.
+        images: how many images are padded together.
+        starts: int64, where each output pixel's window begins, image by image, and then fillers up
+            to whole tiles.
         segments: int64, where each run of consecutive activations begins in a window.
         pairs: length of such a run in pairs, the last one perhaps half used.
+        padded: int16, the padded images, and room for what a window reads beyond their end. Their
+            padding is 0 and stays so from call to call.
     """
 
     height: int
@@ -47,9 +60,30 @@ class Windows(NamedTuple):
     top: int
     left: int
     zero_point: int
-    pixels: npt.NDArray[np.int64]
+    images: int
+    starts: npt.NDArray[np.int64]
     segments: npt.NDArray[np.int64]
     pairs: int
+    padded: npt.NDArray[np.int16]
+
+
+def place_windows(plan: WindowPlan, shape: ConvolutionShape, zero_point: int) -> Windows:
+    """Lay out the memory in which a layer's images are convolved."""
+    size = plan.height * plan.width * plan.channels
+    images = max(1, _CHUNK_ELEMENTS // max(size, 1))
+    starts = (np.arange(images)[:, np.newaxis] * size + plan.pixels).ravel()
+    return Windows(
+        height=plan.height,
+        width=plan.width,
+        top=shape.vertical.padding,
+        left=shape.horizontal.padding,
+        zero_point=zero_point,
+        images=images,
+        starts=np.concatenate([starts, np.zeros(PIXELS, np.int64)]),
+        segments=plan.segments,
+        pairs=plan.pairs,
+        padded=np.zeros(images * size + 2 * plan.pairs + LANES, np.int16),
+    )
 
 
 def pack_weights(weights: npt.NDArray[Any], pairs: int) -> npt.NDArray[np.int16]:
@@ -75,7 +109,7 @@ def pack_weights(weights: npt.NDArray[Any], pairs: int) -> npt.NDArray[np.int16]
 
 
 @njit(cache=True)
-def pad_images(x: Any, first: int, count: int, repeat: int, windows: Windows, padded: Any) -> None:
+def pad_images(x: Any, first: int, count: int, repeat: int, windows: Windows) -> None:
     """Copy images into the middle of padded ones as int16, less the zero point.
 
     Args:
@@ -83,9 +117,9 @@ def pad_images(x: Any, first: int, count: int, repeat: int, windows: Windows, pa
         first: the first image to copy.
         count: how many.
         repeat: how often each channel is repeated.
-        windows: place of the image.
-        padded: int16, flat; its padding is 0 already and stays.
+        windows: place of the images.
     """
+    padded = windows.padded
     _, rows, columns, channels = x.shape
     rows = min(rows, windows.height - windows.top)
     columns = min(columns, windows.width - windows.left)
@@ -105,30 +139,11 @@ def pad_images(x: Any, first: int, count: int, repeat: int, windows: Windows, pa
 
 
 @njit(cache=True)
-def image_starts(windows: Windows, channels: int, images: int) -> Any:
-    """Window starts of so many images as stay in the cache, and the padded images themselves.
-
-    Returns:
-        int64 starts, pixel by pixel, then repeats of the last one that fill a tile; and int16
-        zeros that hold the images, with room for what a window reads beyond its end.
-    """
-    size = windows.height * windows.width * channels
-    chunk = max(1, min(images, _CHUNK_ELEMENTS // max(size, 1)))
-    pixels = windows.pixels.size
-    starts = np.empty(chunk * pixels + PIXELS, np.int64)
-    for image in range(chunk):
-        for pixel in range(pixels):
-            starts[image * pixels + pixel] = image * size + windows.pixels[pixel]
-    starts[chunk * pixels :] = 0
-    return starts, np.zeros(chunk * size + 2 * windows.pairs, np.int16)
-
-
-@njit(cache=True)
 def _tile(
-    vectors: int, x: Any, starts: Any, first: int, windows: Windows, begin: int, end: int,
-    weights: Any, origin: int, sums: Any,
+    vectors: int, first: int, windows: Windows, begin: int, end: int, weights: Any, origin: int,
+    sums: Any,
 ) -> None:  # fmt: skip
-    segments, pairs = windows.segments, windows.pairs
+    x, starts, segments, pairs = windows.padded, windows.starts, windows.segments, windows.pairs
     if vectors == 1:
         narrow_tile(x, starts, first, segments, begin, end, pairs, weights, origin, sums)
     else:
@@ -149,31 +164,24 @@ def convolve(
         first_channel: where these begin in ``out``.
         out: of the type of ``x``, ``[image][pixel][channel]``.
     """
-    images, pixels = out.shape[:2]
-    channels = scaling.bias.size
-    starts, padded = image_starts(windows, x.shape[3], images)
-    chunk = (starts.size - PIXELS) // max(pixels, 1)
+    images, pixels, stride = out.shape
+    stored = out.reshape(-1)
     segments = windows.segments.size
     sums = np.empty(PIXELS * VECTORS * LANES, np.int32)
-    for first in range(0, images, chunk):
-        count = min(chunk, images - first)
-        pad_images(x, first, count, 1, windows, padded)
+    spare = np.empty(LANES, out.dtype)
+    for first in range(0, images, windows.images):
+        count = min(windows.images, images - first)
+        pad_images(x, first, count, 1, windows)
         origin = 0
         channel = 0
-        while channel < channels:
-            vectors = VECTORS if channels - channel > (VECTORS - 1) * LANES else 1
+        while channel < scaling.channels:
+            vectors = VECTORS if scaling.channels - channel > (VECTORS - 1) * LANES else 1
             width = vectors * LANES
             for tile in range(0, count * pixels, PIXELS):
-                _tile(vectors, padded, starts, tile, windows, 0, segments, weights, origin, sums)
-                for place in range(tile, min(tile + PIXELS, count * pixels)):
-                    requantize(
-                        sums,
-                        (place - tile) * width,
-                        min(width, channels - channel),
-                        channel,
-                        scaling,
-                        out[first + place // pixels, place % pixels, first_channel:],
-                    )
+                _tile(vectors, tile, windows, 0, segments, weights, origin, sums)
+                target = (first * pixels + tile) * stride + first_channel + channel
+                rest = min(PIXELS, count * pixels - tile)
+                requantize(sums, rest, vectors, channel, scaling, stored, target, stride, spare)
             origin += width * segments * windows.pairs * 2
             channel += width
 
@@ -183,7 +191,7 @@ def convolve_wide(
     x: Any,
     windows: Windows,
     weights: Any,
-    scaling: Scaling,
+    scaling: WideScaling,
     first_channel: int,
     out: Any,
     safe_segments: int,
@@ -193,16 +201,15 @@ def convolve_wide(
     The arguments are those of :func:`convolve`, and ``safe_segments``, of which int32 holds the
     sum whatever the data are: :data:`LONGEST_SUM` products.
     """
-    images, pixels = out.shape[:2]
+    images, pixels, stride = out.shape
+    stored = out.reshape(-1)
     channels = scaling.bias.size
-    starts, padded = image_starts(windows, x.shape[3], images)
-    chunk = (starts.size - PIXELS) // max(pixels, 1)
     segments = windows.segments.size
     sums = np.empty(PIXELS * VECTORS * LANES, np.int32)
     totals = np.empty(sums.size, np.int64)
-    for first in range(0, images, chunk):
-        count = min(chunk, images - first)
-        pad_images(x, first, count, 1, windows, padded)
+    for first in range(0, images, windows.images):
+        count = min(windows.images, images - first)
+        pad_images(x, first, count, 1, windows)
         origin = 0
         channel = 0
         while channel < channels:
@@ -212,18 +219,13 @@ def convolve_wide(
                 totals[:] = 0
                 for segment in range(0, segments, safe_segments):
                     end = min(segment + safe_segments, segments)
-                    _tile(
-                        vectors, padded, starts, tile, windows, segment, end, weights, origin, sums
-                    )
+                    _tile(vectors, tile, windows, segment, end, weights, origin, sums)
                     totals += sums
-                for place in range(tile, min(tile + PIXELS, count * pixels)):
+                target = (first * pixels + tile) * stride + first_channel + channel
+                for pixel in range(min(PIXELS, count * pixels - tile)):
                     requantize_wide(
-                        totals,
-                        (place - tile) * width,
-                        min(width, channels - channel),
-                        channel,
-                        scaling,
-                        out[first + place // pixels, place % pixels, first_channel:],
-                    )
+                        totals, pixel * width, channel, min(width, channels - channel), scaling,
+                        stored, target + pixel * stride,
+                    )  # fmt: skip
             origin += width * segments * windows.pairs * 2
             channel += width

@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "PIXELS", "VECTORS", "narrow_tile", "wide_tile"]
+__all__ = ["LANES", "PIXELS", "VECTORS", "depthwise_tile", "narrow_tile", "wide_tile"]
 
 #: Output channels of one vector.
 LANES = 16
@@ -25,6 +25,7 @@ _cgutils: Any = cgutils
 _SUMS = ir.VectorType(_I32, LANES)
 _PAIRS = ir.VectorType(_I16, 2 * LANES)
 _PRODUCTS = ir.VectorType(_I32, 2 * LANES)
+_HALVES = ir.VectorType(_I16, LANES)
 
 
 def _tile(vectors: int) -> Any:
@@ -63,20 +64,12 @@ def _tile(vectors: int) -> Any:
 
 def _generator(vectors: int, channels: int) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        def pointer(position: int) -> Any:
-            array = context.make_array(signature.args[position])
-            return array(context, builder, arguments[position]).data
-
-        x, pixels, segments, weights, sums = (pointer(i) for i in (0, 1, 3, 7, 9))
+        x, pixels, segments, weights, sums = (
+            _data(context, builder, signature, arguments, i) for i in (0, 1, 3, 7, 9)
+        )
         first, begin, end, pairs, origin = (arguments[i] for i in (2, 4, 5, 6, 8))
-        totals = [
-            [_cgutils.alloca_once_value(builder, ir.Constant(_SUMS, None)) for _ in range(vectors)]
-            for _ in range(PIXELS)
-        ]
-        windows = []
-        for pixel in range(PIXELS):
-            place = builder.gep(pixels, [builder.add(first, _I64(pixel))])
-            windows.append(builder.gep(x, [builder.load(place)]))
+        windows = _windows(builder, x, pixels, first)
+        totals = _totals(builder, vectors)
         with _cgutils.for_range_slice(builder, begin, end, _I64(1), _I64) as (segment, _):
             start = builder.load(builder.gep(segments, [segment]))
             rows = [builder.gep(window, [start]) for window in windows]
@@ -94,14 +87,83 @@ def _generator(vectors: int, channels: int) -> Any:
                         total = totals[pixel][v]
                         products = _pair_sums(builder, value, factors[v])
                         builder.store(builder.add(builder.load(total), products), total)
-        for pixel in range(PIXELS):
-            for v in range(vectors):
-                place = builder.gep(sums, [_I64((pixel * vectors + v) * LANES)])
-                target = builder.bitcast(place, _SUMS.as_pointer())
-                builder.store(builder.load(totals[pixel][v]), target, align=4)
+        _store_totals(builder, totals, sums)
         return context.get_dummy_value()
 
     return generate
+
+
+def _depthwise_tile(
+    _context: Any,
+    x: Any,
+    pixels: Any,
+    first: Any,
+    segments: Any,
+    taps: Any,
+    weights: Any,
+    width: Any,
+    channel: Any,
+    sums: Any,
+) -> Any:
+    """Compute a tile of ``PIXELS`` by ``LANES`` sums, each channel's own.
+
+    Its arguments are those of the other tiles where they are named so; a segment holds the
+    channels of one of ``taps`` taps, ``weights`` (int16, ``[tap][channel][2]``, the second of each
+    pair 0) are ``width`` channels wide, and the tile begins at ``channel``.
+    """
+    count = types.int64
+    signature = types.void(x, pixels, count, segments, count, weights, count, count, sums)
+    return signature, _generate_depthwise
+
+
+def _generate_depthwise(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    x, pixels, segments, weights, sums = (
+        _data(context, builder, signature, arguments, i) for i in (0, 1, 3, 5, 8)
+    )
+    first, taps, width, channel = (arguments[i] for i in (2, 4, 6, 7))
+
+    windows = _windows(builder, x, pixels, first)
+    totals = _totals(builder, 1)
+    with _cgutils.for_range(builder, taps, intp=_I64) as loop:
+        row = builder.add(builder.mul(loop.index, width), channel)
+        factors = _weights(builder, weights, builder.mul(row, _I64(2)))
+        start = builder.load(builder.gep(segments, [loop.index]))
+        place = builder.add(start, channel)
+        for pixel in range(PIXELS):
+            (total,) = totals[pixel]
+            source = builder.bitcast(builder.gep(windows[pixel], [place]), _HALVES.as_pointer())
+            # The upper half of a widened value is a factor too; its weight is 0.
+            value = builder.bitcast(builder.sext(builder.load(source, align=2), _SUMS), _PAIRS)
+            products = _pair_sums(builder, builder.sext(value, _PRODUCTS), factors)
+            builder.store(builder.add(builder.load(total), products), total)
+    _store_totals(builder, totals, sums)
+    return context.get_dummy_value()
+
+
+def _data(context: Any, builder: Any, signature: Any, arguments: Any, position: int) -> Any:
+    """Pointer to the elements of an array argument."""
+    array = context.make_array(signature.args[position])
+    return array(context, builder, arguments[position]).data
+
+
+def _windows(builder: Any, x: Any, pixels: Any, first: Any) -> list[Any]:
+    """Pointers to the windows of a tile's pixels."""
+    places = [builder.gep(pixels, [builder.add(first, _I64(i))]) for i in range(PIXELS)]
+    return [builder.gep(x, [builder.load(place)]) for place in places]
+
+
+def _totals(builder: Any, vectors: int) -> list[list[Any]]:
+    """Sums of a tile, zero; LLVM keeps them in registers."""
+    zero = ir.Constant(_SUMS, None)
+    return [
+        [_cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(PIXELS)
+    ]
+
+
+def _store_totals(builder: Any, totals: list[list[Any]], sums: Any) -> None:
+    for i, total in enumerate(total for row in totals for total in row):
+        target = builder.bitcast(builder.gep(sums, [_I64(i * LANES)]), _SUMS.as_pointer())
+        builder.store(builder.load(total), target, align=4)
 
 
 def _weights(builder: Any, row: Any, place: Any) -> Any:
@@ -133,5 +195,8 @@ def _pair_sums(builder: Any, one: Any, other: Any) -> Any:
 
 
 #: A tile of ``LANES`` channels, and one of ``VECTORS`` times as many.
-narrow_tile = _tile(1)
-wide_tile = _tile(VECTORS)
+narrow_tile: Any = _tile(1)
+wide_tile: Any = _tile(VECTORS)
+
+#: A tile of ``LANES`` channels that do not mix.
+depthwise_tile: Any = intrinsic(_depthwise_tile)

@@ -1,4 +1,4 @@
-"""Scaling of accumulators to stored values, a row of channels at a time."""
+"""Scaling of accumulators to stored values, a vector of channels at a time."""
 
 from __future__ import annotations
 
@@ -6,38 +6,56 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
-from mcusim.kernels.compiled.fixed_point import multiply_by_quantized_multiplier_wide
+from mcusim.kernels.compiled.products import LANES
 from mcusim.kernels.reference.convolution import OutputScaling
 
-__all__ = ["Scaling", "requantize", "requantize_wide", "scaling"]
+__all__ = ["Scaling", "WideScaling", "requantize", "requantize_wide", "scaling", "wide_scaling"]
 
 
 class Scaling(NamedTuple):
-    """Scaling of each output channel, in the form that the loops want.
+    """Scaling of int32 sums, for each output channel, zeros up to a whole vector.
 
     Attributes:
-        bias: int64, added to the accumulator first.
-        multiplier: int32, Q31.
-        left: int64, bits of left shift, taken modulo 32 as machines do.
-        right: int64, bits of right shift.
-        half: int64, half of the right shift's divisor.
-        tie: int64, -1 where there is a right shift: what pulls a negative tie away from zero.
-        shift: int64, the exponent as the library keeps it, positive to the left.
+        bias: int32, added to the sum first, wrapping.
+        multiplier: int32, Q31, not -2**31: so the product never saturates.
+        left: int32, bits of left shift, modulo 32 as machines take them.
+        right: int32, bits of right shift.
+        mask: int32, the bits that the right shift drops.
+        channels: output channels.
         offset: zero point of the output.
         low: least stored value.
         high: largest stored value.
     """
 
-    bias: npt.NDArray[np.int64]
+    bias: npt.NDArray[np.int32]
     multiplier: npt.NDArray[np.int32]
-    left: npt.NDArray[np.int64]
-    right: npt.NDArray[np.int64]
-    half: npt.NDArray[np.int64]
-    tie: npt.NDArray[np.int64]
-    shift: npt.NDArray[np.int64]
+    left: npt.NDArray[np.int32]
+    right: npt.NDArray[np.int32]
+    mask: npt.NDArray[np.int32]
+    channels: int
     offset: int
+    low: int
+    high: int
+
+
+class WideScaling(NamedTuple):
+    """Scaling of int64 sums, for each output channel.
+
+    Attributes:
+        bias: int64, added to the sum first.
+        multiplier: int64, 15 bits.
+        shift: int64, bits of right shift.
+        low: least stored value.
+        high: largest stored value.
+    """
+
+    bias: npt.NDArray[np.int64]
+    multiplier: npt.NDArray[np.int64]
+    shift: npt.NDArray[np.int64]
     low: int
     high: int
 
@@ -45,68 +63,207 @@ class Scaling(NamedTuple):
 def scaling(
     parameters: OutputScaling, bias: npt.NDArray[Any] | None, channels: slice = slice(None)
 ) -> Scaling:
-    """Prepare a layer's scaling for its loops.
+    """Prepare a layer's scaling for int32 sums.
 
     Args:
         parameters: of the layer.
-        bias: int32 or int64, for all its output channels.
+        bias: int32, for all its output channels.
         channels: which of them to prepare.
     """
     shift = parameters.shifts[channels].astype(np.int64)
-    right = np.maximum(-shift, 0)
-    added = np.zeros(shift.size, np.int64) if bias is None else bias.ravel()[channels]
+    count = shift.size
+    added = np.zeros(count) if bias is None else bias.ravel()[channels]
+
+    def whole(values: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+        filled = np.zeros(-(-count // LANES) * LANES, np.int32)
+        filled[:count] = values
+        return filled
+
     return Scaling(
-        bias=added.astype(np.int64),
-        multiplier=parameters.multipliers[channels].astype(np.int32),
-        left=np.maximum(shift, 0) & 31,
-        right=right,
-        half=(np.int64(1) << right) >> 1,
-        tie=-(right > 0).astype(np.int64),
-        shift=shift,
+        bias=whole(added),
+        multiplier=whole(parameters.multipliers[channels]),
+        left=whole(np.maximum(shift, 0) & 31),
+        right=whole(np.maximum(-shift, 0)),
+        mask=whole((np.int64(1) << np.maximum(-shift, 0)) - 1),
+        channels=count,
         offset=parameters.output_zero_point,
         low=parameters.low,
         high=parameters.high,
     )
 
 
-@njit(cache=True)
-def requantize(sums: Any, start: int, count: int, first: int, scaling: Scaling, out: Any) -> None:
-    """Store ``count`` channels of a pixel from int32 sums, rounding twice.
+def wide_scaling(
+    parameters: OutputScaling, bias: npt.NDArray[Any] | None, channels: slice = slice(None)
+) -> WideScaling:
+    """Prepare a layer's scaling for int64 sums.
 
     Args:
-        sums: int32, flat, wrapping.
-        start: position of the first sum.
-        count: channels.
-        first: the first channel.
+        parameters: of the layer.
+        bias: int16 or int64, for all its output channels.
+        channels: which of them to prepare.
+
+    Source: ``MultiplyByQuantizedMultiplier(int64_t, …)``, which rounds the multiplier first.
+    """
+    significand = parameters.multipliers[channels].astype(np.int64)
+    shift = parameters.shifts[channels].astype(np.int64)
+    added = np.zeros(shift.size) if bias is None else bias.ravel()[channels]
+    return WideScaling(
+        bias=added.astype(np.int64),
+        multiplier=np.where(significand < 0x7FFF0000, (significand + (1 << 15)) >> 16, 0x7FFF),
+        shift=15 - shift,
+        low=parameters.low,
+        high=parameters.high,
+    )
+
+
+def _lanes_intrinsic(
+    _context: Any,
+    sums: Any,
+    place: Any,
+    bias: Any,
+    multiplier: Any,
+    left: Any,
+    right: Any,
+    mask: Any,
+    channel: Any,
+    offset: Any,
+    low: Any,
+    high: Any,
+    out: Any,
+    target: Any,
+) -> Any:
+    """Requantize one vector of sums; integers are int64, arrays flat.
+
+    The sums at ``place`` belong to ``LANES`` channels from ``channel`` on, and so many values are
+    stored in ``out`` at ``target``.
+    """
+    count = types.int64
+    signature = types.void(
+        sums, count, bias, multiplier, left, right, mask, count, count, count, count, out, count
+    )
+    return signature, _generate_store
+
+
+def _generate_store(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    i32, i64 = ir.IntType(32), ir.IntType(64)
+    lanes, halves = ir.VectorType(i32, LANES), ir.VectorType(i64, LANES // 2)
+
+    def pointer(position: int, index: Any, to: Any) -> Any:
+        array = context.make_array(signature.args[position])
+        data = array(context, builder, arguments[position]).data
+        return builder.bitcast(builder.gep(data, [arguments[index]]), to.as_pointer())
+
+    def loaded(position: int, index: int = 7) -> Any:
+        return builder.load(pointer(position, index, lanes), align=4)
+
+    def constant(value: int, vector: Any = lanes) -> Any:
+        return ir.Constant(vector, [value] * vector.count)
+
+    def spread(index: int) -> Any:
+        undefined = ir.Constant(lanes, ir.Undefined)
+        one = builder.insert_element(undefined, builder.trunc(arguments[index], i32), i32(0))
+        return builder.shuffle_vector(one, undefined, constant(0))
+
+    def even(vector: Any) -> Any:
+        both = builder.bitcast(vector, halves)
+        return builder.ashr(builder.shl(both, constant(32, halves)), constant(32, halves))
+
+    def odd(vector: Any) -> Any:
+        return builder.ashr(builder.bitcast(vector, halves), constant(32, halves))
+
+    def product(one: Any, other: Any) -> Any:
+        return builder.add(builder.mul(one, other), constant(1 << 30, halves))
+
+    shifted = builder.shl(builder.add(loaded(0, 1), loaded(2)), loaded(4))
+    multiplier = loaded(3)
+    # Bits 31 to 62 of the even products go to the even lanes, those of the odd to the odd ones.
+    low_half = builder.lshr(product(even(shifted), even(multiplier)), constant(31, halves))
+    high_half = builder.shl(product(odd(shifted), odd(multiplier)), constant(1, halves))
+    order = [lane if lane % 2 == 0 else LANES + lane for lane in range(LANES)]
+    high = builder.shuffle_vector(
+        builder.bitcast(low_half, lanes),
+        builder.bitcast(high_half, lanes),
+        ir.Constant(lanes, order),
+    )
+    mask = loaded(6)
+    threshold = builder.sub(builder.lshr(mask, constant(1)), builder.ashr(high, constant(31)))
+    rounds_up = builder.icmp_signed(">", builder.and_(high, mask), threshold)
+    scaled = builder.add(builder.ashr(high, loaded(5)), builder.zext(rounds_up, lanes))
+    value, low, high = builder.add(scaled, spread(8)), spread(9), spread(10)
+    value = builder.select(builder.icmp_signed(">", value, low), value, low)
+    value = builder.select(builder.icmp_signed("<", value, high), value, high)
+    stored = ir.VectorType(context.get_data_type(signature.args[11].dtype), LANES)
+    builder.store(builder.trunc(value, stored), pointer(11, 12, stored), align=1)
+    return context.get_dummy_value()
+
+
+_store_lanes: Any = intrinsic(_lanes_intrinsic)
+
+
+@njit(cache=True)
+def requantize(
+    sums: Any,
+    pixels: int,
+    vectors: int,
+    channel: int,
+    scaling: Scaling,
+    out: Any,
+    target: int,
+    stride: int,
+    spare: Any,
+) -> None:
+    """Store channels of consecutive pixels from int32 sums, rounding twice.
+
+    Args:
+        sums: int32, ``[pixel][vector][lane]``, flat, wrapping.
+        pixels: how many.
+        vectors: of channels; what is beyond ``scaling.channels`` is not stored.
+        channel: the first channel, a multiple of ``LANES``.
         scaling: of all channels.
-        out: stored values of the pixel, all channels.
+        out: int8 or int16, flat.
+        target: position of the first stored value.
+        stride: from one pixel's to the next.
+        spare: of the type of ``out``, one vector.
 
     Source: ``MultiplyByQuantizedMultiplier(int32_t, …)``, addition of the output's zero point,
     clamp.
     """
-    for i in range(count):
-        channel = first + i
-        total = np.int32(sums[start + i] + scaling.bias[channel])
-        shifted = int(np.int32(np.int64(total) << scaling.left[channel]))
-        high = (shifted * scaling.multiplier[channel] + (1 << 30)) >> 31
-        high = min(high, 0x7FFFFFFF)
-        rounded = high + scaling.half[channel] + ((high >> 63) & scaling.tie[channel])
-        value = (rounded >> scaling.right[channel]) + scaling.offset
-        out[first + i] = max(min(value, scaling.high), scaling.low)
+    bias, multiplier = scaling.bias, scaling.multiplier
+    left, right, mask = scaling.left, scaling.right, scaling.mask
+    offset, low, high = scaling.offset, scaling.low, scaling.high
+    # With all channels in one vector, what it stores beyond them is overwritten by the next pixel.
+    may_exceed = scaling.channels == stride and stride < LANES
+    for pixel in range(pixels):
+        for vector in range(vectors):
+            place = (pixel * vectors + vector) * LANES
+            at = channel + vector * LANES
+            to = target + pixel * stride + vector * LANES
+            rest = scaling.channels - at
+            if rest >= LANES or (may_exceed and to + LANES <= out.size):
+                _store_lanes(
+                    sums, place, bias, multiplier, left, right, mask, at, offset, low, high,
+                    out, to,
+                )  # fmt: skip
+            else:
+                _store_lanes(
+                    sums, place, bias, multiplier, left, right, mask, at, offset, low, high,
+                    spare, 0,
+                )  # fmt: skip
+                for i in range(rest):
+                    out[to + i] = spare[i]
 
 
 @njit(cache=True)
 def requantize_wide(
-    sums: Any, start: int, count: int, first: int, scaling: Scaling, out: Any
+    sums: Any, place: int, channel: int, count: int, scaling: WideScaling, out: Any, target: int
 ) -> None:
     """Store ``count`` channels of a pixel from int64 sums, rounding once.
 
     Source: ``MultiplyByQuantizedMultiplier(int64_t, …)`` and clamp.
     """
     for i in range(count):
-        channel = first + i
-        total = sums[start + i] + scaling.bias[channel]
-        value = multiply_by_quantized_multiplier_wide(
-            total, int(scaling.multiplier[channel]), int(scaling.shift[channel])
-        )
-        out[first + i] = max(min(value, scaling.high), scaling.low)
+        at = channel + i
+        bits = scaling.shift[at]
+        total = (sums[place + i] + scaling.bias[at]) * scaling.multiplier[at]
+        value = np.int32((total + (1 << ((bits - 1) & 63))) >> (bits & 63))
+        out[target + i] = max(min(value, scaling.high), scaling.low)

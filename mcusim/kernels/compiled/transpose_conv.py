@@ -8,7 +8,13 @@ import numpy as np
 from numba import njit
 
 from mcusim.kernels.compiled.float_convolution import Geometry
-from mcusim.kernels.compiled.requantization import Scaling, requantize, requantize_wide
+from mcusim.kernels.compiled.products import LANES
+from mcusim.kernels.compiled.requantization import (
+    Scaling,
+    WideScaling,
+    requantize,
+    requantize_wide,
+)
 
 __all__ = ["convolve_transposed", "convolve_transposed_wide"]
 
@@ -54,26 +60,36 @@ def convolve_transposed(
         out: int8, ``[image][row][column][output channel]``.
     """
     images, out_h, out_w, channels = out.shape
-    sums = np.empty((out_h, out_w, channels), np.int32)
+    stored = out.reshape(-1)
+    pixels = out_h * out_w
+    vectors = -(-channels // LANES)
+    # A vector of sums may reach into the next pixel; what it reads there is not stored.
+    every = np.empty(pixels * channels + LANES, np.int32)
+    image_sums = every[: pixels * channels].reshape(out_h, out_w, channels)
+    spare = np.empty(LANES, out.dtype)
     for image in range(images):
-        _scatter(x, image, zero_point, weights, geometry, sums)
-        for y in range(out_h):
-            for at in range(out_w):
-                requantize(sums[y, at], 0, channels, 0, scaling, out[image, y, at])
+        _scatter(x, image, zero_point, weights, geometry, image_sums)
+        for pixel in range(pixels):
+            target = (image * pixels + pixel) * channels
+            sums = every[pixel * channels :]
+            requantize(sums, 1, vectors, 0, scaling, stored, target, channels, spare)
 
 
 @njit(cache=True)
 def convolve_transposed_wide(
-    x: Any, zero_point: int, weights: Any, geometry: Geometry, scaling: Scaling, out: Any
+    x: Any, zero_point: int, weights: Any, geometry: Geometry, scaling: WideScaling, out: Any
 ) -> None:
     """Scatter int16 images over a larger output, accumulating in int64.
 
     The arguments are those of :func:`convolve_transposed`.
     """
     images, out_h, out_w, channels = out.shape
+    stored = out.reshape(-1)
+    pixels = out_h * out_w
     sums = np.empty((out_h, out_w, channels), np.int64)
     for image in range(images):
         _scatter(x, image, zero_point, weights, geometry, sums)
-        for y in range(out_h):
-            for at in range(out_w):
-                requantize_wide(sums[y, at], 0, channels, 0, scaling, out[image, y, at])
+        every = sums.reshape(-1)
+        for pixel in range(pixels):
+            target = (image * pixels + pixel) * channels
+            requantize_wide(every, pixel * channels, 0, channels, scaling, stored, target)

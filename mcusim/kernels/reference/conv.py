@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from mcusim.kernels.reference.convolution import (
 )
 from mcusim.kernels.reference.convolution_binding import ImageKernel, bound_convolution
 from mcusim.kernels.reference.convolution_windows import window_plan
-
-if TYPE_CHECKING:
-    from mcusim.kernels.compiled.requantization import Scaling
 
 __all__ = ["KERNELS", "conv_shape"]
 
@@ -106,33 +103,27 @@ def _bind_float(node: Node, shape: ConvolutionShape) -> BoundKernel:
 
 def _bind_integer(node: Node, shape: ConvolutionShape) -> BoundKernel:
     from mcusim.kernels.compiled import conv as compiled
-    from mcusim.kernels.compiled.requantization import scaling
+    from mcusim.kernels.compiled.requantization import scaling, wide_scaling
 
     source, depth = node.input(0), shape.kernel_channels
     parameters = output_scaling(node, source, node.input(1), shape.out_channels)
     is_wide = source.dtype is DType.INT16 and not uses_int32_sums(node)
+    scaled = wide_scaling if is_wide else scaling
     longest = compiled.LONGEST_SUM if is_wide else None
     plan = window_plan(shape, shape.in_channels, depth, longest)
     groups = shape.in_channels // depth
     width = shape.out_channels // groups
     safe_segments = max(compiled.LONGEST_SUM // plan.length, 1)
 
+    windows = compiled.place_windows(plan, shape, parameters.input_zero_point)
+
     def prepare(weights: Array, bias: Array | None) -> ImageKernel:
-        def group_of(group: int) -> tuple[compiled.Windows, Array, Scaling, int]:
+        def group_of(group: int) -> tuple[Any, ...]:
             channels = slice(group * width, (group + 1) * width)
             return (
-                compiled.Windows(
-                    plan.height,
-                    plan.width,
-                    shape.vertical.padding,
-                    shape.horizontal.padding,
-                    parameters.input_zero_point,
-                    plan.pixels,
-                    plan.segments + group * depth,
-                    plan.pairs,
-                ),
+                windows._replace(segments=plan.segments + group * depth),
                 compiled.pack_weights(plan.split(weights[channels]), plan.pairs),
-                scaling(parameters, bias, channels),
+                scaled(parameters, bias, channels),
                 group * width,
             )
 

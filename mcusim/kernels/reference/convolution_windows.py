@@ -20,6 +20,7 @@ class WindowPlan:
     Attributes:
         height: rows of the padded image, as far as windows reach.
         width: columns of it.
+        channels: channels of it.
         pixels: int64, where each output pixel's window begins.
         segments: int64, where each run of consecutive activations begins in a window.
         length: activations of a run.
@@ -28,6 +29,7 @@ class WindowPlan:
 
     height: int
     width: int
+    channels: int
     pixels: npt.NDArray[np.int64]
     segments: npt.NDArray[np.int64]
     length: int
@@ -78,6 +80,7 @@ def window_plan(
     return WindowPlan(
         height=height,
         width=width,
+        channels=image_channels,
         pixels=((down + across) * image_channels).ravel().astype(np.int64),
         segments=(starts[:, np.newaxis] + cuts).ravel().astype(np.int64),
         length=length,

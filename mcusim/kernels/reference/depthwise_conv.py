@@ -90,37 +90,34 @@ def _bind_float(node: Node, shape: ConvolutionShape) -> BoundKernel:
 
 def _bind_integer(node: Node, shape: ConvolutionShape) -> BoundKernel:
     from mcusim.kernels.compiled import depthwise_conv as compiled
-    from mcusim.kernels.compiled.conv import Windows
-    from mcusim.kernels.compiled.requantization import scaling
+    from mcusim.kernels.compiled.conv import place_windows
+    from mcusim.kernels.compiled.products import LANES
+    from mcusim.kernels.compiled.requantization import scaling, wide_scaling
 
     source = node.input(0)
     parameters = output_scaling(node, source, node.input(1), shape.out_channels)
     plan = window_plan(shape, shape.out_channels, depth=0)
-    windows = Windows(
-        plan.height,
-        plan.width,
-        shape.vertical.padding,
-        shape.horizontal.padding,
-        parameters.input_zero_point,
-        plan.pixels,
-        plan.segments,
-        plan.pairs,
-    )
+    windows = place_windows(plan, shape, parameters.input_zero_point)
     multiplier = shape.out_channels // max(shape.in_channels, 1)
-    convolve = (
-        compiled.convolve_depthwise_wide
-        if source.dtype is DType.INT16
-        else compiled.convolve_depthwise
-    )
+    is_wide = source.dtype is DType.INT16
 
     def prepare(weights: Array, bias: Array | None) -> ImageKernel:
-        factors = weights.reshape(-1, shape.out_channels).astype(np.int16)
-        scaled = scaling(parameters, bias)
+        channels = shape.out_channels
+        factors = np.zeros((shape.taps, -(-channels // LANES) * LANES, 2), np.int16)
+        factors[:, :channels, 0] = weights.reshape(-1, channels)
+
+        def run_wide(x: Array, out: Array) -> None:
+            flat = out.reshape(len(out), -1, channels)
+            compiled.convolve_depthwise_wide(x, windows, factors, multiplier, wide, flat)
 
         def run(x: Array, out: Array) -> None:
-            flat = out.reshape(len(out), -1, shape.out_channels)
-            convolve(x, windows, factors, multiplier, scaled, flat)
+            flat = out.reshape(len(out), -1, channels)
+            compiled.convolve_depthwise(x, windows, factors, multiplier, narrow, flat)
 
+        if is_wide:
+            wide = wide_scaling(parameters, bias)
+            return run_wide
+        narrow = scaling(parameters, bias)
         return run
 
     return bound_convolution(node, (0, 1, 2), prepare)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mcusim.graph import Array, DType, Node
@@ -112,20 +114,17 @@ def _bind_float(node: Node, shape: ConvolutionShape) -> BoundKernel:
 def _bind_integer(node: Node, shape: ConvolutionShape) -> BoundKernel:
     from mcusim.kernels.compiled import transpose_conv as compiled
     from mcusim.kernels.compiled.float_convolution import Geometry
-    from mcusim.kernels.compiled.requantization import scaling
+    from mcusim.kernels.compiled.requantization import scaling, wide_scaling
 
     source = node.input(2)
     parameters = output_scaling(node, source, node.input(1), shape.out_channels)
     geometry = Geometry(*shape.steps)
-    convolve = (
-        compiled.convolve_transposed_wide
-        if source.dtype is DType.INT16
-        else compiled.convolve_transposed
-    )
+    is_wide = source.dtype is DType.INT16
+    convolve: Any = compiled.convolve_transposed_wide if is_wide else compiled.convolve_transposed
 
     def prepare(weights: Array, bias: Array | None) -> ImageKernel:
         factors = np.ascontiguousarray(weights.transpose(1, 2, 3, 0)).astype(np.int16)
-        scaled = scaling(parameters, bias)
+        scaled = (wide_scaling if is_wide else scaling)(parameters, bias)
 
         def run(x: Array, out: Array) -> None:
             convolve(x, parameters.input_zero_point, factors, geometry, scaled, out)
