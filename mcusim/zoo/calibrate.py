@@ -1,4 +1,4 @@
-"""The calibration pass of the zoo's networks; ``python -m mcusim.zoo.calibrate`` stores its ranges."""
+"""The calibration pass of the networks; ``python -m mcusim.zoo.calibrate`` stores its ranges."""
 
 from __future__ import annotations
 
