@@ -18,7 +18,7 @@ import numpy as np
 from mcusim.calibration.accuracy_page import accuracy_page
 from mcusim.calibration.counted import CountedRow, CountedSet
 from mcusim.calibration.framework_profiles import framework_profiles
-from mcusim.calibration.level_fit import LevelFit, Sample, fit_sample
+from mcusim.calibration.level_fit import Floats, LevelFit, Sample, fit_sample
 from mcusim.calibration.networks import network_lines, network_table
 from mcusim.calibration.profile_file import FittedBuild, FittedProfile, profile_text
 from mcusim.errors import McusimError
@@ -47,6 +47,21 @@ _SOURCE = (
 
 #: A profile with no more rows leans on the same kernel's profile of another type.
 _FEW_ROWS = 6
+#: Levels of code that kernels have in common: the level, the profile whose rows tell it best, and
+#: the profiles that lean on it there.
+_COMMON_LEVELS: tuple[tuple[str, str, tuple[str, ...]], ...] = tuple(
+    (level, f"reference/{source}", tuple(f"reference/{name}" for name in names))
+    for level, source, names in (
+        ("dimension.short", "add_int8", ("add_int16", "sub_int8")),
+        ("dimension.short", "add_int8", ("mul_int8", "mul_int16", "mul_float32")),
+        ("dimension.short", "add_float32", ("sub_float32",)),
+        ("broadcast.dimension", "mul_int8", ("add_int8", "add_int16", "add_float32")),
+        ("broadcast.dimension", "mul_int8", ("sub_int8", "sub_float32")),
+        ("broadcast.dimension", "mul_int8", ("mul_int16", "mul_float32")),
+        ("row", "mul_int8", ("add_int8", "add_int16", "add_float32")),
+        ("row", "mul_int8", ("sub_int8", "sub_float32", "mul_int16", "mul_float32")),
+    )
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,10 +153,19 @@ def fit_profiles(
         if row.id in calls and (not builds or row.build in builds):
             groups[calls[row.id].profile, row.build].append(row)
     results: dict[tuple[str, str], FitResult] = {}
-    for (profile, build), members in sorted(groups.items(), key=lambda group: -len(group[1])):
+    told_first = ("reference/add_int8", "reference/mul_int8")
+
+    def order(group: tuple[tuple[str, str], list[CountedRow]]) -> tuple[bool, int, str]:
+        (profile, _), members = group
+        return profile not in told_first, -len(members), profile
+
+    for (profile, build), members in sorted(groups.items(), key=order):
         sample = _sample(profile, members, calls, on_data or {})
         sibling = _sibling(sample, profile, build, results)
-        fit = fit_sample(sample, sibling.fit.per_turn if sibling else None)
+        prior = sibling.fit.per_turn if sibling else None
+        if prior is None:
+            prior = _common_levels(sample, profile, build, results)
+        fit = fit_sample(sample, prior)
         results[profile, build] = FitResult(
             profile,
             members[0].operator,
@@ -173,6 +197,19 @@ def _sibling(
             fit = replace(found.fit, per_turn=found.fit.per_turn[order])
             return replace(found, fit=fit)
     return None
+
+
+def _common_levels(
+    sample: Sample, profile: str, build: str, results: Mapping[tuple[str, str], FitResult]
+) -> Floats | None:
+    """What the levels in common with another profile execute there, NaN for the others."""
+    prior = np.full((len(sample.levels), sample.counts.shape[1]), np.nan)
+    for level, source, names in _COMMON_LEVELS:
+        found = results.get((source, build)) if profile in names else None
+        if found and level in sample.levels:
+            position = found.sample.levels.index(level)
+            prior[sample.levels.index(level)] = found.fit.per_turn[position]
+    return None if np.isnan(prior).all() else prior
 
 
 def _sample(

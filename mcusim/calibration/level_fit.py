@@ -12,7 +12,7 @@ from scipy.optimize import nnls
 
 from mcusim.instruction_mix import CLASSES
 
-__all__ = ["LevelFit", "Sample", "fit_levels", "fit_sample", "folds"]
+__all__ = ["Floats", "LevelFit", "Sample", "fit_levels", "fit_sample", "folds"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -83,7 +83,7 @@ def fit_levels(turns: Floats, counts: Floats, prior: Floats | None = None) -> Fl
         counts: instructions by class, shape ``(n, classes)``; the first ``len(CLASSES)`` columns
             sum to the row's total, whose inverse weighs the row.
         prior: what a turn of each level executes in a kernel much like this one, for rows too few
-            to tell the levels apart; shape ``(levels, classes)``.
+            to tell the levels apart; shape ``(levels, classes)``, NaN for levels of its own.
 
     Returns:
         What one turn executes, shape ``(levels, classes)``.
@@ -109,8 +109,11 @@ def _weighted(
         pull = np.full(turns.shape[1], np.sqrt(_RIDGE))
         towards = np.zeros((turns.shape[1], counts.shape[1]))
     else:
-        pull = _ROW_SPREAD / (_PRIOR_SPREAD * np.maximum(_total(prior), 1.0)) / norms
-        towards = prior * (pull * norms)[:, np.newaxis]
+        known = np.isfinite(prior.sum(axis=1))
+        leaned_on = np.where(known.reshape(-1, 1), prior, 0.0)
+        pull = _ROW_SPREAD / (_PRIOR_SPREAD * np.maximum(_total(leaned_on), 1.0)) / norms
+        pull = np.where(known, pull, np.sqrt(_RIDGE))
+        towards = leaned_on * (pull * norms)[:, np.newaxis]
     system = np.vstack([columns / norms, np.diag(pull)])
     targets = np.vstack([counts * weights[:, np.newaxis], towards])
     per_turn = np.zeros((turns.shape[1], counts.shape[1]))

@@ -41,18 +41,9 @@ class BroadcastLoop:
         return math.prod(self.extents)
 
     @property
-    def rows(self) -> int:
-        """How often the innermost loop is entered."""
-        return math.prod(self.extents[1:])
-
-    @property
-    def outer_rows(self) -> int:
-        """How often the loop around the innermost is entered; 0 without one."""
-        return math.prod(self.extents[2:]) if len(self.extents) > 1 else 0
-
-    def repeats_along_row(self, operand: int) -> bool:
-        """Whether the operand is one value throughout the innermost loop."""
-        return bool(self.extents) and self.strides[operand][0] == 0
+    def recursions(self) -> int:
+        """How often a loop is entered from the one around it."""
+        return sum(math.prod(self.extents[level:]) for level in range(1, len(self.extents)))
 
 
 def broadcast_loop(inputs: Sequence[Shape], output: Shape) -> BroadcastLoop:

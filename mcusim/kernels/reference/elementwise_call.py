@@ -34,26 +34,18 @@ _FUNCTIONS: dict[str, tuple[str, str]] = {
     "SELECT_V2": ("Select", "BroadcastSelect5DSlow"),
 }
 
+#: Kernels whose unnested loop over broadcast operands is compiled into the caller.
+_INLINED = {("ADD", DType.INT8), ("MAXIMUM", DType.INT8), ("MINIMUM", DType.INT8)}
+
 Reals = npt.NDArray[np.float64]
 
 
 def binary_call(node: Node) -> KernelCall:
     """Kernel and trips of an operator of two operands."""
     first, second, output = node.input(0), node.input(1), node.output()
-    broadcasts = differ_when_extended(first.shape, second.shape)
-    elements = output.elements
-    loop = broadcast_loop((first.shape, second.shape), output.shape)
-    nested = broadcasts and len(loop.extents) > 1
-    trips = {
-        "call": 1.0,
-        "dimension": float(sum(len(tensor.shape) for tensor in (first, second, output))),
-        "element": float(0 if broadcasts else elements),
-        "broadcast": float(broadcasts),
-        "broadcast.element": float(elements if broadcasts else 0),
-        "row": float(loop.rows if nested else 0),
-        "row.element": float(elements if nested else 0),
-        "negative": elements * _negatives(node.name, first, second),
-    }
+    broadcasts = node.name == "PRELU" or differ_when_extended(first.shape, second.shape)
+    trips = _broadcast_trips(node, (first, second), broadcasts)
+    trips["negative"] = output.elements * _negatives(node.name, first, second)
     return _call(node, broadcasts, trips)
 
 
@@ -69,31 +61,57 @@ def saturating_call(node: Node) -> KernelCall:
 
 def select_call(node: Node) -> KernelCall:
     """Kernel and trips of SELECT_V2."""
-    tensors, output = [node.input(i) for i in range(3)], node.output()
-    shapes = tuple(tensor.shape for tensor in tensors)
-    broadcasts = len(set(shapes)) > 1
-    loop = broadcast_loop(shapes, output.shape)
+    tensors = tuple(node.input(i) for i in range(3))
+    broadcasts = len({tensor.shape for tensor in tensors}) > 1
+    return _call(node, broadcasts, _broadcast_trips(node, tensors, broadcasts))
+
+
+def _broadcast_trips(node: Node, tensors: tuple[Tensor, ...], broadcasts: bool) -> dict[str, float]:
+    """Turns of the plain loop over all elements, or of the nest that ``broadcast_loop`` describes.
+
+    The levels: ``dimension`` as in ``_shape_trips``; ``element`` of the plain loop;
+    ``broadcast.dimension`` whose strides are worked out; ``broadcast.element`` of the nest;
+    ``row``, a recursion into the nest; ``row.element`` where the recursion costs elements more,
+    because the compiler made the unnested loop a part of its caller.
+    """
+    output = node.output()
+    loop = broadcast_loop(tuple(tensor.shape for tensor in tensors), output.shape)
     nested = broadcasts and len(loop.extents) > 1
+    elements = float(output.elements)
+    rank = max(len(tensor.shape) for tensor in (*tensors, output))
     trips = {
         "call": 1.0,
-        "dimension": float(sum(len(tensor.shape) for tensor in (*tensors, output))),
-        "element": float(0 if broadcasts else output.elements),
-        "broadcast": float(broadcasts),
-        "broadcast.element": float(output.elements if broadcasts else 0),
-        "row": float(loop.rows if nested else 0),
-        "row.element": float(output.elements if nested else 0),
-        "negative": 0.0,
+        **_shape_trips(*tensors, output),
+        "element": 0.0 if broadcasts else elements,
+        "broadcast.dimension": float(rank if broadcasts else 0),
+        "broadcast.element": elements if broadcasts else 0.0,
+        "row": float(loop.recursions if nested else 0),
     }
-    return _call(node, broadcasts, trips)
+    if (node.name, node.input(0).dtype) in _INLINED:
+        trips["row.element"] = elements if nested else 0.0
+    return trips
 
 
 def _unary_trips(node: Node) -> Trips:
     source, output = node.input(0), node.output()
     return {
         "call": 1.0,
-        "dimension": float(len(source.shape) + len(output.shape)),
+        **_shape_trips(source, output),
         "element": float(output.elements),
         "negative": output.elements * float((_typical(source) < 0).mean()),
+    }
+
+
+def _shape_trips(*tensors: Tensor) -> dict[str, float]:
+    """Dimensions of the shapes that are copied and compared.
+
+    Those of shapes with fewer than four, 16 bytes, count once more: memcpy copies so few byte by
+    byte.
+    """
+    ranks = [len(tensor.shape) for tensor in tensors]
+    return {
+        "dimension": float(sum(ranks)),
+        "dimension.short": float(sum(rank for rank in ranks if rank < 4)),
     }
 
 
