@@ -231,7 +231,7 @@ def test_mirror_loops_and_results(wide: bool, per_channel: bool, has_bias: bool)
     mirrored, turns = fully_connected_mirror(x, weights, addend, rescaling)
     np.testing.assert_array_equal(mirrored, bind_rows(weights, addend, rescaling, source)(x))
     assert (turns.batches, turns.outputs, turns.biases, turns.products) == (
-        trips["batch"],
+        1 + trips["next_batch"],
         trips["output"],
         trips["bias"],
         trips["product"] + trips["channel_product"],

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mcusim.graph import DType, Graph
 from mcusim.interpreter import Interpreter
 from mcusim.kernels.reference import KERNELS
-from mcusim.kernels.reference.pooling import Pooling, pooling_mirror
+from mcusim.kernels.reference.pooling import Pooling, pooling_mirror, typical_long_quotients
 from tests.kernels.agreement import assert_agrees, assert_both_refuse, model, values
 from tests.kernels.single_operators import assert_golden
 from tests.oracles import activation, quantized
@@ -139,7 +139,7 @@ def test_mirror_loops_and_results(name: str, dtype: DType, same: bool) -> None:
     np.testing.assert_array_equal(mirrored, Interpreter(graph).invoke(x).outputs[0])
     trips = KERNELS[name].call(node).trips
     assert (turns.batches, turns.rows, turns.pixels) == (
-        trips["batch"],
+        1 + trips["next_batch"],
         trips["row"],
         trips["pixel"],
     )
@@ -156,6 +156,13 @@ def test_divisions_that_soft_float_does_not_cut_short() -> None:
     trips = KERNELS["AVERAGE_POOL_2D"].call(pool.graph().main.node(0)).trips
     assert trips["division"] == 3
     assert trips["late_tap"] == 2 * 2
+
+
+@pytest.mark.parametrize("count", [1, 4, 9, 49])
+def test_typical_quotients_are_the_mean_over_random_windows(count: int) -> None:
+    windows = np.random.default_rng(0).integers(-128, 128, (20000, count))
+    counted = (np.abs(np.round(windows.mean(axis=1))) >= 8).mean()
+    assert typical_long_quotients(count, INT8) == pytest.approx(counted, abs=0.03)
 
 
 @needs_shared

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -274,12 +275,15 @@ def _call(node: Node) -> KernelCall:
     products = outputs * shape.depth
     trips: dict[str, float] = {
         "call": 1,
-        "batch": shape.batches,
+        "next_batch": shape.batches - 1,
         "output": outputs,
         "bias": 0 if bias is None else outputs,
     }
     if source.dtype is DType.FLOAT32:
         trips["product"] = products
+        # In soft float an addition that cancels leading bits costs more. A sum of n terms of both
+        # signs is about sqrt(n) terms long, so the n-th addition does so ever less often.
+        trips["cancellation"] = outputs * 2 * (math.sqrt(shape.depth) - 1)
         return KernelCall(
             "reference_ops::FullyConnected",
             "reference/fully_connected_float32",

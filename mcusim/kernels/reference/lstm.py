@@ -306,12 +306,16 @@ def _float_gate(node: Node, gate: int) -> _Gate:
 
 
 def trips(shape: LstmShape) -> dict[str, float]:
-    """Loop trip counts of an LSTM: four gates and the updates of its states a step."""
+    """Loop trip counts of an LSTM: four gates and the updates of its states a step.
+
+    The first row of a step is part of the step; there are more when time comes first.
+    """
     rows = shape.steps * shape.batches
+    steps = shape.steps if shape.time_major else rows
     return {
         "call": 1,
-        "step": shape.steps if shape.time_major else rows,
-        "row": rows,
+        "step": steps,
+        "next_row": rows - steps,
         "unit": rows * shape.units,
         "input_product": 4 * rows * shape.units * shape.inputs,
         "recurrent_product": 4 * rows * shape.units * shape.units,

@@ -21,7 +21,15 @@ from mcusim.kernels.reference.checks import (
     supported,
 )
 
-__all__ = ["KERNELS", "Axis", "PoolTurns", "Pooling", "pooling_mirror", "trips"]
+__all__ = [
+    "KERNELS",
+    "Axis",
+    "PoolTurns",
+    "Pooling",
+    "pooling_mirror",
+    "trips",
+    "typical_long_quotients",
+]
 
 #: Folds taps into what is folded so far: takes both, and where to write the result.
 _Step: TypeAlias = Callable[[Array, Array, Array], object]
@@ -324,12 +332,12 @@ def pooling_mirror(pooling: Pooling, x: Array, average: bool) -> tuple[Array, Po
 
 
 def trips(pooling: Pooling) -> dict[str, float]:
-    """Loop trip counts of a pooling."""
+    """Loop trip counts of a pooling; the first batch is part of the call."""
     height, width = pooling.height, pooling.width
     planes = pooling.batches * pooling.channels
     return {
         "call": 1,
-        "batch": pooling.batches,
+        "next_batch": pooling.batches - 1,
         "row": pooling.batches * height.windows,
         "pixel": pooling.batches * height.windows * width.windows,
         "output": planes * height.windows * width.windows,
@@ -341,9 +349,9 @@ def trips(pooling: Pooling) -> dict[str, float]:
 def _average_trips(pooling: Pooling, dtype: DType) -> Trips:
     """Trips with what a division costs where the core has none.
 
-    Soft float division returns early for a power of two, and the first additions of values of both
-    signs cost less than the later ones; integer division takes a step for each bit of the quotient,
-    the mean of values as likely above as below zero.
+    Soft float returns early from a division by a power of two, and the first additions of values
+    of both signs cost less than the later ones. The integer division of an M0+ takes more steps
+    for means away from zero.
     """
     levels = trips(pooling)
     planes = pooling.batches * pooling.channels
@@ -352,9 +360,16 @@ def _average_trips(pooling: Pooling, dtype: DType) -> Trips:
         levels["late_tap"] = planes * sum(max(count - 4, 0) for count in windows)
         levels["division"] = planes * sum(count & (count - 1) > 0 for count in windows)
     else:
-        bits = dtype.bits - 1
-        levels["quotient_bit"] = planes * sum(bits - 0.5 * math.log2(c) for c in windows)
+        levels["long_quotient"] = planes * sum(typical_long_quotients(c, dtype) for c in windows)
     return levels
+
+
+def typical_long_quotients(count: int, dtype: DType) -> float:
+    """Share of means of ``count`` values, all as likely, that are 8 or more away from zero."""
+    largest = 1 << (dtype.bits - 1)
+    if count == 1:
+        return 1 - 8 / largest
+    return math.erfc(7.5 * math.sqrt(1.5 * count) / largest)
 
 
 def _call(node: Node, average: bool) -> KernelCall:

@@ -290,11 +290,14 @@ def svdf_mirror(
 
 
 def trips(shape: SvdfShape) -> dict[str, float]:
-    """Loop trip counts of an SVDF; each element of the state is moved once and multiplied once."""
+    """Loop trip counts of an SVDF; the first batch is part of the call.
+
+    Each element of the state is moved once and multiplied once.
+    """
     filters = shape.batches * shape.filters
     return {
         "call": 1,
-        "batch": shape.batches,
+        "next_batch": shape.batches - 1,
         "filter": filters,
         "feature_product": filters * shape.inputs,
         "time_product": filters * shape.memory,
