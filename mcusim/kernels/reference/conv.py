@@ -20,7 +20,7 @@ from mcusim.kernels.reference.convolution import (
 from mcusim.kernels.reference.convolution_binding import ImageKernel, bound_convolution
 from mcusim.kernels.reference.convolution_windows import window_plan
 
-__all__ = ["KERNELS", "conv_shape"]
+__all__ = ["KERNELS", "conv_shape", "conv_trips", "uses_int32_sums"]
 
 _FILTERS = {
     DType.FLOAT32: (DType.FLOAT32,),
@@ -131,33 +131,62 @@ def _bind_integer(node: Node, shape: ConvolutionShape) -> BoundKernel:
 
         def run(x: Array, out: Array) -> None:
             flat = out.reshape(len(out), -1, shape.out_channels)
-            for part in parts:
+            for placed, packed, scales, first in parts:
                 if is_wide:
-                    compiled.convolve_wide(x, *part, flat, safe_segments)
+                    compiled.convolve_wide(x, placed, packed, scales, first, flat, safe_segments)
                 else:
-                    compiled.convolve(x, *part, flat)
+                    compiled.convolve(x, placed, packed, scales, first, flat)
 
         return run
 
     return bound_convolution(node, (0, 1, 2), prepare)
 
 
+def conv_trips(shape: ConvolutionShape) -> dict[str, float]:
+    """Loop turns of ``Conv`` and ``ConvPerChannel``.
+
+    A tap's place is tested in the source's order, ``x >= 0``, ``x < width``, ``y >= 0``,
+    ``y < height``, and each test that is passed is a level.
+    """
+    outputs = shape.pixels * shape.out_channels
+    turns = shape.tap_turns
+    inside = turns.inside * shape.out_channels
+    not_above = inside + turns.below * shape.out_channels
+    in_columns = not_above + turns.above * shape.out_channels
+    return {
+        "call": 1,
+        "row": shape.batches * shape.vertical.outputs,
+        "pixel": shape.pixels,
+        "output": outputs,
+        "kernel_row": outputs * shape.vertical.kernel,
+        "tap": outputs * shape.taps,
+        "tap_not_left": in_columns + turns.right * shape.out_channels,
+        "tap_in_columns": in_columns,
+        "tap_not_above": not_above,
+        "tap_inside": inside,
+        "product": inside * shape.kernel_channels,
+    }
+
+
 def _call(node: Node) -> KernelCall:
     shape = conv_shape(node)
-    taps = shape.tap_turns
-    outputs = shape.out_channels
-    kind = node.input(0).dtype.value
-    trips = {
-        "call": 1.0,
-        "pixel": shape.pixels,
-        "output": shape.pixels * outputs,
-        "product": taps.inside * outputs * shape.kernel_channels,
-    }
+    source, weights, bias = node.input(0), node.input(1), node.optional_input(2)
+    trips = conv_trips(shape)
+    warnings: tuple[str, ...] = ()
+    if source.dtype is DType.INT8:
+        # Only here does a counted model without a bias tell its addition from the rest.
+        trips["bias"] = trips["output"] if bias is not None else 0
+    if weights.dtype is DType.INT4:
+        warnings = (f"unpacking {weights.elements} int4 weights was not counted and is left out",)
+    if source.dtype is DType.INT16 and uses_int32_sums(node):
+        warnings = ("counted with 64-bit sums; this layer's 32-bit sums take fewer instructions",)
+    is_float = source.dtype is DType.FLOAT32
     return KernelCall(
-        kernel="ConvPerChannel" if kind != "float32" else "Conv",
-        profile=f"reference/conv_2d_{kind}",
+        kernel="reference_ops::Conv" if is_float else "reference_integer_ops::ConvPerChannel",
+        profile=f"reference/conv_2d_{source.dtype.value}",
         trips=trips,
-        macs=shape.pixels * shape.taps * shape.kernel_channels * outputs,
+        macs=shape.pixels * shape.taps * shape.kernel_channels * shape.out_channels,
+        warnings=warnings,
     )
 
 

@@ -18,7 +18,7 @@ from mcusim.kernels.reference.convolution import (
 from mcusim.kernels.reference.convolution_binding import ImageKernel, bound_convolution
 from mcusim.kernels.reference.convolution_windows import window_plan
 
-__all__ = ["KERNELS", "depthwise_shape"]
+__all__ = ["KERNELS", "depthwise_shape", "depthwise_trips"]
 
 _FILTERS = {
     DType.FLOAT32: (DType.FLOAT32,),
@@ -123,20 +123,51 @@ def _bind_integer(node: Node, shape: ConvolutionShape) -> BoundKernel:
     return bound_convolution(node, (0, 1, 2), prepare)
 
 
+def depthwise_trips(shape: ConvolutionShape) -> dict[str, float]:
+    """Loop turns of ``DepthwiseConv`` and ``DepthwiseConvPerChannel``.
+
+    A tap's row does not change in the inner loop, so compilers that optimize for speed test it
+    outside: ``kernel_row_inside`` and ``tap_in_row`` tell the rows on the input from the others.
+    """
+    rows, columns = shape.vertical, shape.horizontal
+    outputs = shape.pixels * shape.out_channels
+    inside_rows = shape.batches * shape.out_channels * rows.inside
+    return {
+        "call": 1,
+        "row": shape.batches * rows.outputs,
+        "pixel": shape.pixels,
+        "channel": shape.pixels * shape.in_channels,
+        "output": outputs,
+        "kernel_row": outputs * rows.kernel,
+        "kernel_row_inside": inside_rows * columns.outputs,
+        "tap": outputs * shape.taps,
+        "tap_in_row": inside_rows * columns.outputs * columns.kernel,
+        "tap_in_row_not_left": inside_rows * (columns.outputs * columns.kernel - columns.before),
+        "product": inside_rows * columns.inside,
+    }
+
+
 def _call(node: Node) -> KernelCall:
     shape = depthwise_shape(node)
-    taps = shape.tap_turns
-    outputs = shape.out_channels
-    kind = node.input(0).dtype.value
+    source, weights, bias = node.input(0), node.input(1), node.optional_input(2)
+    trips = depthwise_trips(shape)
+    warnings: tuple[str, ...] = ()
+    is_float = source.dtype is DType.FLOAT32
+    if is_float:
+        # Only here does a counted model without a bias tell its addition from the rest; rows
+        # and pixels cannot be told apart.
+        trips["bias"] = trips["output"] if bias is not None else 0
+        del trips["row"]
+    if weights.dtype is DType.INT4:
+        warnings = (f"unpacking {weights.elements} int4 weights was not counted and is left out",)
     return KernelCall(
-        kernel="DepthwiseConv" if kind == "float32" else "DepthwiseConvPerChannel",
-        profile=f"reference/depthwise_conv_2d_{kind}",
-        trips={
-            "call": 1.0,
-            "output": shape.pixels * outputs,
-            "product": taps.inside * outputs,
-        },
-        macs=shape.pixels * shape.taps * outputs,
+        kernel="reference_ops::DepthwiseConv"
+        if is_float
+        else "reference_integer_ops::DepthwiseConvPerChannel",
+        profile=f"reference/depthwise_conv_2d_{source.dtype.value}",
+        trips=trips,
+        macs=shape.pixels * shape.taps * shape.out_channels,
+        warnings=warnings,
     )
 
 

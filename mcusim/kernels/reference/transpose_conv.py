@@ -21,7 +21,7 @@ from mcusim.kernels.reference.convolution import (
 )
 from mcusim.kernels.reference.convolution_binding import ImageKernel, bound_convolution
 
-__all__ = ["KERNELS", "transposed_shape"]
+__all__ = ["KERNELS", "transposed_shape", "transposed_trips"]
 
 _FILTERS = {
     DType.FLOAT32: DType.FLOAT32,
@@ -134,21 +134,45 @@ def _bind_integer(node: Node, shape: ConvolutionShape) -> BoundKernel:
     return bound_convolution(node, (2, 1, 3), prepare)
 
 
+def transposed_trips(shape: ConvolutionShape) -> dict[str, float]:
+    """Loop turns of ``TransposeConv``.
+
+    The source tests a tap's place in the innermost loop, for every output channel, though the
+    place is the tap's own: ``tap_inside`` counts it once, the ``scatter`` levels each time.
+    """
+    rows, columns = shape.vertical, shape.horizontal
+    turns, channels = shape.tap_turns, shape.out_channels
+    elements = shape.pixels * shape.in_channels
+    inside = turns.inside * shape.in_channels
+    not_above = inside + turns.below * shape.in_channels
+    in_columns = not_above + turns.above * shape.in_channels
+    pixels = shape.batches * rows.inputs * columns.inputs
+    return {
+        "call": 1,
+        "input_pixel": shape.pixels,
+        "input": elements,
+        "kernel_row": elements * rows.kernel,
+        "tap": elements * shape.taps,
+        "tap_inside": inside,
+        "scatter": elements * shape.taps * channels,
+        "scatter_not_left": (in_columns + turns.right * shape.in_channels) * channels,
+        "scatter_in_columns": in_columns * channels,
+        "scatter_not_above": not_above * channels,
+        "product": inside * channels,
+        "output_pixel": pixels,
+        "output": pixels * channels,
+    }
+
+
 def _call(node: Node) -> KernelCall:
     shape = transposed_shape(node)
-    taps = shape.tap_turns
-    outputs = shape.out_channels
-    kind = node.input(2).dtype.value
-    elements = node.output().elements
+    kind = node.input(2).dtype
     return KernelCall(
-        kernel="TransposeConv",
-        profile=f"reference/transpose_conv_{kind}",
-        trips={
-            "call": 1.0,
-            "output": elements,
-            "product": taps.inside * outputs * shape.in_channels,
-        },
-        macs=shape.pixels * shape.taps * outputs * shape.in_channels,
+        kernel=f"{'reference_ops' if kind is DType.FLOAT32 else 'reference_integer_ops'}"
+        "::TransposeConv",
+        profile=f"reference/transpose_conv_{kind.value}",
+        trips=transposed_trips(shape),
+        macs=shape.pixels * shape.taps * shape.out_channels * shape.in_channels,
     )
 
 
