@@ -163,6 +163,12 @@ class _Program:
             raise type(error)(f"{graph.name}: {error}") from None
         self.constants = [
             {t.index: t.data[np.newaxis] for t in s.tensors if t.data is not None}
+            | {
+                # A constant without elements, such as the shape of a scalar, has no data.
+                t.index: np.empty((1, *t.shape), t.dtype.numpy)
+                for t in s.tensors
+                if not t.elements
+            }
             for s in graph.subgraphs
         ]
         self.has_control = any(step.control for steps in self.steps for step in steps)
@@ -178,7 +184,9 @@ class _Program:
             yield _Machine(self, min(part, size - start))
 
     def _prepared(self, index: int, subgraph: Subgraph) -> list[_Step]:
-        known = {t.index for t in subgraph.tensors if t.is_constant or t.is_variable}
+        known = {
+            t.index for t in subgraph.tensors if t.is_constant or t.is_variable or not t.elements
+        }
         known.update(subgraph.inputs)
         last_uses = _last_uses(subgraph)
         steps = []

@@ -17,8 +17,9 @@ from tflite.Model import Model
 from tflite.utils import BUILTIN_OPCODE2NAME
 
 from mcusim.errors import ModelError
-from mcusim.graph import DType, Graph, Options, Signature
-from mcusim.tflite import load, read
+from mcusim.graph import DType, Graph, Operator, Options, Signature, Subgraph, Tensor
+from mcusim.interpreter import run
+from mcusim.tflite import load, read, write
 from mcusim.tflite.buffers import packed_int4, unpacked_int4
 from mcusim.tflite.schema import enum_names, fields
 from tests import tflite_models
@@ -210,6 +211,22 @@ def test_a_graph_explains_itself() -> None:
         "  in  <variable tensor 1 'state' int16 1x2 Quantization(scale=0.25, zero_point=0)>\n"
         "  out <tensor 2 'y' int8 1x2 Quantization(scale=0.5, zero_point=0)>>"
     )
+
+
+def test_a_constant_without_elements_has_no_data() -> None:
+    """A scalar's shape: the converter leaves its buffer empty, and the interpreter takes that."""
+    tensors = (
+        Tensor(0, "x", (1, 1), DType.FLOAT32),
+        Tensor(1, "shape", (0,), DType.INT32),
+        Tensor(2, "y", (), DType.FLOAT32),
+    )
+    reshape = Operator("RESHAPE", (0, 1), (2,))
+    content = write(Graph((Subgraph("main", tensors, (0,), (2,), (reshape,)),)))
+    x = np.full((1, 1), 2.5, np.float32)
+    graph = read(content)
+    assert not graph.main.tensors[1].is_constant
+    [[expected]] = tflm(content, [x])
+    assert_array_equal(run(graph, x).outputs[0], expected)
 
 
 def test_bytes_like_content_is_read() -> None:
