@@ -10,7 +10,6 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +17,9 @@ import numpy as np
 from mcusim.calibration.accuracy_page import accuracy_page
 from mcusim.calibration.counted import CountedRow, CountedSet
 from mcusim.calibration.framework_profiles import framework_profiles
-from mcusim.calibration.level_fit import Floats, LevelFit, Sample, fit_sample
 from mcusim.calibration.networks import network_lines, network_table
 from mcusim.calibration.profile_file import FittedBuild, FittedProfile, profile_text
+from mcusim.calibration.profile_fit import FitResult, fit_profiles
 from mcusim.errors import McusimError
 from mcusim.instruction_mix import CLASSES
 from mcusim.kernels.contract import KernelCall
@@ -29,11 +28,9 @@ from mcusim.kernels.reference.elementwise_call import DATA_DEPENDENT
 from mcusim.resources import data_path
 
 __all__ = [
-    "FitResult",
     "calls_on_data",
     "data_spreads",
     "detail",
-    "fit_profiles",
     "main",
     "profiles_of",
     "single_operator_calls",
@@ -45,64 +42,13 @@ _SOURCE = (
     "arm-none-eabi-gcc 12.2.1, single-operator models"
 )
 
-#: A profile with no more rows leans on the same kernel's profile of another type.
-_FEW_ROWS = 6
-#: Levels of code that kernels have in common: the level, the profile whose rows tell it best, and
-#: the profiles that lean on it there.
-_COMMON_LEVELS: tuple[tuple[str, str, tuple[str, ...]], ...] = tuple(
-    (level, f"reference/{source}", tuple(f"reference/{name}" for name in names))
-    for level, source, names in (
-        ("dimension.short", "add_int8", ("add_int16", "sub_int8")),
-        ("dimension.short", "add_int8", ("mul_int8", "mul_int16", "mul_float32")),
-        ("dimension.short", "add_float32", ("sub_float32",)),
-        ("broadcast.dimension", "mul_int8", ("add_int8", "add_int16", "add_float32")),
-        ("broadcast.dimension", "mul_int8", ("sub_int8", "sub_float32")),
-        ("broadcast.dimension", "mul_int8", ("mul_int16", "mul_float32")),
-        ("row", "mul_int8", ("add_int8", "add_int16", "add_float32")),
-        ("row", "mul_int8", ("sub_int8", "sub_float32", "mul_int16", "mul_float32")),
-    )
-)
 
-
-@dataclass(frozen=True, eq=False)
-class FitResult:
-    """One profile in one build, fitted.
-
-    Attributes:
-        profile: name of the profile.
-        operator: the schema's name.
-        build: ``"<core>.<build>"``.
-        sample: the counted rows.
-        fit: the fit of them.
-        spread: relative spread over data, one standard deviation.
-        leans_on: profile of the same kernel on another type that tells what these rows are too few
-            to tell; empty where they are enough.
-    """
-
-    profile: str
-    operator: str
-    build: str
-    sample: Sample
-    fit: LevelFit
-    spread: float
-    leans_on: str = ""
-
-
-def single_operator_calls(
-    counted: CountedSet, only: Sequence[str] = ()
-) -> tuple[dict[str, KernelCall], list[str]]:
-    """Kernel calls of the single-operator models by id, and what kept the others from one.
-
-    Args:
-        counted: where the models lie.
-        only: operators to look at; all when empty.
-    """
+def single_operator_calls(counted: CountedSet) -> tuple[dict[str, KernelCall], list[str]]:
+    """Kernel calls of the single-operator models by id, and what kept the others from one."""
     calls: dict[str, KernelCall] = {}
     problems: list[str] = []
     for name, graph in counted.models():
         node = graph.main.node(0)
-        if only and node.name not in only:
-            continue
         kernel = KERNELS.get(node.name)
         if kernel is None:
             problems.append(f"{name}: no kernel for {node.name}")
@@ -126,117 +72,6 @@ def calls_on_data(counted: CountedSet, calls: Mapping[str, KernelCall]) -> dict[
         for name, graph in counted.models_with_data(DATA_DEPENDENT)
         if name in calls
     }
-
-
-def fit_profiles(
-    rows: Iterable[CountedRow],
-    calls: Mapping[str, KernelCall],
-    spreads: Mapping[tuple[str, str], float],
-    builds: Sequence[str] = (),
-    on_data: Mapping[str, KernelCall] | None = None,
-) -> list[FitResult]:
-    """Fit each profile in each build on the rows that call it.
-
-    Args:
-        rows: counted rows.
-        calls: kernel call of each row's id; rows without one are left out.
-        spreads: relative spread over data by profile and build.
-        builds: builds to fit; all when empty.
-        on_data: kernel calls that the rows' own data make, where they differ; fitted on, while
-            rows kept out are predicted from ``calls``.
-
-    Raises:
-        McusimError: rows of one profile do not name the same loop levels.
-    """
-    groups: dict[tuple[str, str], list[CountedRow]] = defaultdict(list)
-    for row in rows:
-        if row.id in calls and (not builds or row.build in builds):
-            groups[calls[row.id].profile, row.build].append(row)
-    results: dict[tuple[str, str], FitResult] = {}
-    told_first = ("reference/add_int8", "reference/mul_int8")
-
-    def order(group: tuple[tuple[str, str], list[CountedRow]]) -> tuple[bool, int, str]:
-        (profile, _), members = group
-        return profile not in told_first, -len(members), profile
-
-    for (profile, build), members in sorted(groups.items(), key=order):
-        sample = _sample(profile, members, calls, on_data or {})
-        sibling = _sibling(sample, profile, build, results)
-        prior = sibling.fit.per_turn if sibling else None
-        if prior is None:
-            prior = _common_levels(sample, profile, build, results)
-        fit = fit_sample(sample, prior)
-        results[profile, build] = FitResult(
-            profile,
-            members[0].operator,
-            build,
-            sample,
-            fit,
-            spreads.get((profile, build), 0.0),
-            sibling.profile if sibling else "",
-        )
-    return [results[key] for key in sorted(results)]
-
-
-def _sibling(
-    sample: Sample, profile: str, build: str, results: Mapping[tuple[str, str], FitResult]
-) -> FitResult | None:
-    """The same kernel on another type with rows enough, when this one has too few."""
-    if len(sample.ids) > _FEW_ROWS:
-        return None
-    stem = profile.rpartition("_")[0]
-    for dtype in ("int8", "float32", "int16"):
-        found = results.get((f"{stem}_{dtype}", build))
-        if (
-            found
-            and found.profile != profile
-            and set(found.sample.levels) == set(sample.levels)
-            and len(found.sample.ids) > _FEW_ROWS
-        ):
-            order = [found.sample.levels.index(level) for level in sample.levels]
-            fit = replace(found.fit, per_turn=found.fit.per_turn[order])
-            return replace(found, fit=fit)
-    return None
-
-
-def _common_levels(
-    sample: Sample, profile: str, build: str, results: Mapping[tuple[str, str], FitResult]
-) -> Floats | None:
-    """What the levels in common with another profile execute there, NaN for the others."""
-    prior = np.full((len(sample.levels), sample.counts.shape[1]), np.nan)
-    for level, source, names in _COMMON_LEVELS:
-        found = results.get((source, build)) if profile in names else None
-        if found and level in sample.levels:
-            position = found.sample.levels.index(level)
-            prior[sample.levels.index(level)] = found.fit.per_turn[position]
-    return None if np.isnan(prior).all() else prior
-
-
-def _sample(
-    profile: str,
-    rows: Sequence[CountedRow],
-    calls: Mapping[str, KernelCall],
-    on_data: Mapping[str, KernelCall],
-) -> Sample:
-    rows = sorted(rows, key=lambda row: row.id)
-    levels = tuple(calls[rows[0].id].trips)
-    for row in rows:
-        if set(calls[row.id].trips) != set(levels):
-            raise McusimError(
-                f"{profile}: {rows[0].id} has levels {sorted(levels)}, "
-                f"{row.id} has {sorted(calls[row.id].trips)}; a profile has one set of levels"
-            )
-    typical, turns = (
-        np.array([[float(source[row.id].trips[level]) for level in levels] for row in rows])
-        for source in (calls, {**calls, **on_data})
-    )
-    return Sample(
-        tuple(row.id for row in rows),
-        levels,
-        turns,
-        np.array([row.vector for row in rows]),
-        typical,
-    )
 
 
 def data_spreads(
@@ -336,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="kernel_profiles", description=__doc__)
     parser.add_argument("--counted", type=Path, default=Path("../shared/counted"))
-    parser.add_argument("--only", nargs="+", default=[], metavar="OP", help="operators to fit")
+    parser.add_argument("--only", nargs="+", default=[], metavar="OP", help="operators to show")
     parser.add_argument(
         "--builds", nargs="+", default=[], metavar="BUILD", help="such as m4.gcc-O3"
     )
@@ -351,11 +186,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--write takes all builds: a profile file holds every one")
     counted = CountedSet(options.counted)
     only = [name.upper() for name in options.only]
-    calls, problems = single_operator_calls(counted, only)
+    calls, problems = single_operator_calls(counted)
     rows = counted.single_operators()
     spreads = data_spreads(counted, calls, {row.build for row in rows})
     on_data = calls_on_data(counted, calls)
-    results = fit_profiles(rows, calls, spreads, options.builds, on_data)
+    # All are fitted, as they lean on each other; what was asked for is shown and written.
+    results = [
+        result
+        for result in fit_profiles(rows, calls, spreads, options.builds, on_data)
+        if not only or result.operator in only
+    ]
     sys.stdout.write(table(results) + "\n")
     if options.detail:
         sys.stdout.write(detail(results, rows) + "\n")
