@@ -5,17 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from mcusim.graph import Array, DType, Node, Tensor
-from mcusim.kernels.contract import BoundKernel, Kernel
+from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
 from mcusim.kernels.fixed_point import (
     multiply_by_quantized_multiplier,
     quantize_multiplier,
     round_half_away,
 )
 from mcusim.kernels.float_functions import expm1_float32
-from mcusim.kernels.reference.broadcasting import require_broadcast
+from mcusim.kernels.reference.broadcasting import broadcast_loop, require_broadcast
 from mcusim.kernels.reference.checks import require, require_counts, require_same_type, supported
 from mcusim.kernels.reference.conversions import clipped, round_floats, truncate_to_int32
-from mcusim.kernels.reference.elementwise_call import binary_call, unary_call
+from mcusim.kernels.reference.elementwise_call import (
+    path_call,
+    typical_values,
+    unary_call,
+)
 from mcusim.kernels.reference.pairs import run_pairs
 from mcusim.kernels.reference.tables import run_elements
 
@@ -223,11 +227,62 @@ def _divided(x: Array, exponent: int) -> Array:
     return (x >> exponent) + ((x & mask) > threshold)
 
 
+def _relu_call(node: Node) -> KernelCall:
+    """Kernel and trips of RELU and LEAKY_RELU: scaling down takes other steps than scaling up."""
+    source, output = node.input(0), node.output()
+    if source.dtype is DType.FLOAT32:
+        return unary_call(node)
+    negative = typical_values(source) < 0
+    ratio = _ratio(source.scale, output.scale) if output.scale else 0.0
+    alpha = abs(node.options.real("alpha")) if node.name == "LEAKY_RELU" else 1.0
+    down = negative & (ratio * alpha < 1) | ~negative & (ratio < 1)
+    return path_call(node, {"negative": negative, "positive": ~negative, "scaled_down": down})
+
+
+def _prelu_call(node: Node) -> KernelCall:
+    """Kernel and trips of PRELU: integers in the nest of broadcasting, floats in four loops."""
+    source, slope, output = node.input(0), node.input(1), node.output()
+    negative = typical_values(source) < 0
+    paths = {"negative": negative, "positive": ~negative}
+    if source.dtype is DType.FLOAT32:
+        return path_call(node, paths, {"row": output.elements // max(1, *output.shape[-1:])})
+    # What the slope turns positive is rounded in fewer steps than what it leaves negative.
+    if source.data is not None and slope.data is not None:
+        lifting = np.broadcast_to(slope.data < slope.zero_point, source.shape)
+    else:
+        # Any value beside any slope.
+        negative = negative.ravel()
+        lifting = (typical_values(slope) < 0).reshape(-1, 1)
+    ratio = source.scale / output.scale if output.scale else 0.0
+    down = negative & (ratio * slope.scale < 1) | ~negative & (ratio < 1)
+    paths = {"negative": negative & ~lifting, "lifted": negative & lifting}
+    paths |= {"positive": ~negative, "scaled_down": down}
+    loop = broadcast_loop((source.shape, slope.shape), output.shape)
+    return path_call(node, paths, {"row": loop.recursions})
+
+
+def _relu6_call(node: Node) -> KernelCall:
+    """Kernel and trips of RELU6, whose comparisons end early above 6."""
+    real = typical_values(node.input(0), reach=8.0)
+    below, above = real < 0, real > 6
+    return path_call(node, {"below": below, "inside": ~below & ~above, "above": above})
+
+
+def _hard_swish_call(node: Node) -> KernelCall:
+    """Kernel and trips of HARD_SWISH."""
+    source = node.input(0)
+    if source.dtype is not DType.FLOAT32:
+        return unary_call(node)
+    real = typical_values(source)
+    below, above = real < -3, real > 3
+    return path_call(node, {"below": below, "inside": ~below & ~above, "above": above})
+
+
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("RELU", _bind_relu, unary_call),
-    Kernel("RELU6", _bind_relu6, unary_call),
-    Kernel("LEAKY_RELU", _bind_leaky_relu, unary_call),
-    Kernel("PRELU", _bind_prelu, binary_call),
+    Kernel("RELU", _bind_relu, _relu_call),
+    Kernel("RELU6", _bind_relu6, _relu6_call),
+    Kernel("LEAKY_RELU", _bind_leaky_relu, _relu_call),
+    Kernel("PRELU", _bind_prelu, _prelu_call),
     Kernel("ELU", _bind_elu, unary_call),
-    Kernel("HARD_SWISH", _bind_hard_swish, unary_call),
+    Kernel("HARD_SWISH", _bind_hard_swish, _hard_swish_call),
 )

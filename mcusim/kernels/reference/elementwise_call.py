@@ -3,10 +3,12 @@
 Some counts depend on data: fixed-point arithmetic takes some instructions more for a negative
 number, LOGISTIC and TANH some hundred less where they saturate. They are exact for a tensor whose
 values are known, and typical otherwise: each stored value of a quantized tensor equally likely,
-floats as often negative as not.
+floats spread evenly around zero.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +17,19 @@ from mcusim.graph import DType, Node, Tensor
 from mcusim.kernels.contract import KernelCall, Trips
 from mcusim.kernels.reference.broadcasting import broadcast_loop, differ_when_extended
 
-__all__ = ["DATA_DEPENDENT", "binary_call", "saturating_call", "select_call", "unary_call"]
+__all__ = [
+    "DATA_DEPENDENT",
+    "binary_call",
+    "path_call",
+    "select_call",
+    "typical_values",
+    "unary_call",
+]
 
 #: Operators whose trips are exact for a node whose inputs hold data.
 DATA_DEPENDENT = frozenset(
-    ("ADD", "SUB", "MUL", "PRELU", "RELU", "LEAKY_RELU", "QUANTIZE", "DEQUANTIZE", "HARD_SWISH")
-) | frozenset(("LOGISTIC", "TANH"))
+    ("ADD", "SUB", "MUL", "RELU", "RELU6", "LEAKY_RELU", "PRELU", "HARD_SWISH", "LOGISTIC")
+) | frozenset(("TANH", "QUANTIZE", "DEQUANTIZE"))
 
 #: Function of the library that runs an operator, and the one for operands that broadcast.
 _FUNCTIONS: dict[str, tuple[str, str]] = {
@@ -37,26 +46,47 @@ _FUNCTIONS: dict[str, tuple[str, str]] = {
 #: Kernels whose unnested loop over broadcast operands is compiled into the caller.
 _INLINED = {("ADD", DType.INT8), ("MAXIMUM", DType.INT8), ("MINIMUM", DType.INT8)}
 
+#: Kernels whose counts do not depend on the signs of their operands.
+_INDEPENDENT = {(name, dtype) for name in ("MAXIMUM", "MINIMUM") for dtype in DType} | {
+    (name, DType.FLOAT32) for name in ("ADD", "SUB", "MUL")
+}
+
 Reals = npt.NDArray[np.float64]
 
 
 def binary_call(node: Node) -> KernelCall:
     """Kernel and trips of an operator of two operands."""
     first, second, output = node.input(0), node.input(1), node.output()
-    broadcasts = node.name == "PRELU" or differ_when_extended(first.shape, second.shape)
+    broadcasts = differ_when_extended(first.shape, second.shape)
     trips = _broadcast_trips(node, (first, second), broadcasts)
-    trips["negative"] = output.elements * _negatives(node.name, first, second)
+    if (node.name, first.dtype) not in _INDEPENDENT:
+        trips["negative"] = output.elements * _negatives(node.name, first, second)
     return _call(node, broadcasts, trips)
 
 
 def unary_call(node: Node) -> KernelCall:
-    """Kernel and trips of an operator of one operand."""
-    return _call(node, False, _unary_trips(node))
+    """Kernel and trips of an operator of one operand that treats negative values in another way."""
+    negative = typical_values(node.input(0)) < 0
+    return path_call(node, {"negative": negative, "positive": ~negative})
 
 
-def saturating_call(node: Node) -> KernelCall:
-    """Kernel and trips of LOGISTIC and TANH, which do not compute where int8 saturates."""
-    return _call(node, False, _unary_trips(node))
+def path_call(
+    node: Node,
+    paths: Mapping[str, npt.NDArray[np.bool_]],
+    loops: Mapping[str, int] | None = None,
+) -> KernelCall:
+    """Kernel and trips of an operator whose elements take different paths by its first operand.
+
+    Args:
+        node: the operator.
+        paths: which of :func:`typical_values` take a path, by its loop level.
+        loops: turns of other loop levels.
+    """
+    source, output = node.input(0), node.output()
+    trips = {"call": 1.0, "dimension": float(len(source.shape) + len(output.shape))}
+    trips.update((level, float(turns)) for level, turns in (loops or {}).items())
+    trips.update((level, output.elements * float(taken.mean())) for level, taken in paths.items())
+    return _call(node, False, trips)
 
 
 def select_call(node: Node) -> KernelCall:
@@ -92,16 +122,6 @@ def _broadcast_trips(node: Node, tensors: tuple[Tensor, ...], broadcasts: bool) 
     return trips
 
 
-def _unary_trips(node: Node) -> Trips:
-    source, output = node.input(0), node.output()
-    return {
-        "call": 1.0,
-        **_shape_trips(source, output),
-        "element": float(output.elements),
-        "negative": output.elements * float((_typical(source) < 0).mean()),
-    }
-
-
 def _shape_trips(*tensors: Tensor) -> dict[str, float]:
     """Dimensions of the shapes that are copied and compared.
 
@@ -127,8 +147,16 @@ def _call(node: Node, broadcasts: bool, trips: Trips) -> KernelCall:
     )
 
 
-def _typical(tensor: Tensor) -> Reals:
-    """Real values of a tensor: its own, or as many as stand for all that are equally likely."""
+def typical_values(tensor: Tensor, reach: float = 6.0) -> Reals:
+    """Real values of a tensor: its own, or as many as stand for all that are equally likely.
+
+    Args:
+        tensor: of any type.
+        reach: floats lie between its negative and itself.
+
+    Returns:
+        float64, shape of the tensor's data, or one dimension.
+    """
     if tensor.data is not None:
         stored = tensor.data.astype(np.float64)
     elif tensor.dtype in (DType.INT8, DType.UINT8):
@@ -137,13 +165,13 @@ def _typical(tensor: Tensor) -> Reals:
     elif tensor.dtype is DType.INT16:
         stored = np.arange(-32704.0, 32768.0, 128.0)
     else:
-        stored = np.arange(-127.5, 128.0)
+        stored = np.arange(-127.5, 128.0) * (reach / 128.0)
     return (stored - tensor.zero_point) * (tensor.scale or 1.0)
 
 
 def _negatives(name: str, first: Tensor, second: Tensor) -> float:
     """How many negative numbers the fixed-point arithmetic of an element meets."""
-    a, b = _typical(first), _typical(second)
+    a, b = typical_values(first), typical_values(second)
     if first.data is not None and second.data is not None:
         a, b = np.broadcast_arrays(a, b)
     else:
@@ -151,7 +179,5 @@ def _negatives(name: str, first: Tensor, second: Tensor) -> float:
         a, b = a.reshape(-1, 1), b.reshape(1, -1)
     if name == "MUL":
         return float((a * b < 0).mean())
-    if name == "PRELU":
-        return float((a < 0).mean())
     combined = a + b if name == "ADD" else a - b
     return float((a < 0).mean() + (b < 0).mean() + (combined < 0).mean())

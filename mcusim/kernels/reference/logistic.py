@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcusim.graph import Array, DType, Node, Tensor
-from mcusim.kernels.contract import BoundKernel, Kernel
+from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
 from mcusim.kernels.fixed_point import (
     Int32Array,
     multiply_by_quantized_multiplier,
@@ -23,7 +23,7 @@ from mcusim.kernels.gemmlowp_functions import exp_on_negative_values, one_over_o
 from mcusim.kernels.lookup_tables import logistic_int16, tanh_int16
 from mcusim.kernels.reference.checks import require, require_counts, require_same_type, supported
 from mcusim.kernels.reference.conversions import clipped
-from mcusim.kernels.reference.elementwise_call import saturating_call
+from mcusim.kernels.reference.elementwise_call import path_call, typical_values
 from mcusim.kernels.reference.tables import run_elements
 
 __all__ = ["KERNELS", "input_radius"]
@@ -181,7 +181,36 @@ def _logistic_floats(x: Array) -> Array:
     return np.where(x > _CUTOFF_UPPER, one, result)
 
 
+def _call(node: Node) -> KernelCall:
+    """Kernel and trips: what saturates is not computed, and floats go by the ranges of expf."""
+    source = node.input(0)
+    real = typical_values(source)
+    magnitude = np.abs(real)
+    if source.dtype is DType.FLOAT32 and node.name == "TANH":
+        return path_call(node, {"small": magnitude < 1, "large": magnitude >= 1})
+    if source.dtype is DType.FLOAT32:
+        half_ln2 = math.log(2) / 2
+        small, middle = magnitude < half_ln2, magnitude < 3 * half_ln2
+        paths = {"small": small, "middle": middle & ~small}
+        paths |= {"negative": (real < 0) & ~middle, "positive": (real >= 0) & ~middle}
+        return path_call(node, paths)
+    if source.dtype is DType.INT8:
+        reach = input_radius(source.scale) * source.scale
+    else:
+        # The table ends at 255 steps of 1 / 24, of the sigmoid's argument.
+        reach = 255 / 24 / (2 if node.name == "TANH" else 1)
+    saturated = magnitude >= reach
+    return path_call(
+        node,
+        {
+            "saturated": saturated,
+            "negative": (real < 0) & ~saturated,
+            "positive": (real >= 0) & ~saturated,
+        },
+    )
+
+
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("LOGISTIC", _bind_logistic, saturating_call),
-    Kernel("TANH", _bind_tanh, saturating_call),
+    Kernel("LOGISTIC", _bind_logistic, _call),
+    Kernel("TANH", _bind_tanh, _call),
 )

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from mcusim.graph import Array, DType, Node
-from mcusim.kernels.contract import BoundKernel, Kernel
+from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
 from mcusim.kernels.fixed_point import multiply_by_quantized_multiplier, quantize_multiplier
 from mcusim.kernels.reference.checks import is_quantized, require, require_counts, supported
 from mcusim.kernels.reference.conversions import clipped, round_floats, truncate_to_int32
-from mcusim.kernels.reference.elementwise_call import unary_call
+from mcusim.kernels.reference.elementwise_call import path_call, typical_values, unary_call
 from mcusim.kernels.reference.tables import run_elements
 
 __all__ = ["KERNELS"]
@@ -105,8 +105,24 @@ def _saturated(x: Array, dtype: np.dtype[Any]) -> Array:
     return np.where(np.isnan(x), 0.0, nearest).astype(dtype)
 
 
+def _quantize_call(node: Node) -> KernelCall:
+    """Kernel and trips of QUANTIZE, whose loops differ by the type that they write."""
+    source, output = node.input(0), node.output()
+    real = typical_values(source)
+    byte = output.dtype in (DType.INT8, DType.UINT8)
+    every, none = np.ones(real.shape, bool), np.zeros(real.shape, bool)
+    paths = {
+        "to_byte": every if byte else none,
+        "to_wider": none if byte else every,
+        "negative": real < 0,
+    }
+    if source.dtype is not DType.FLOAT32:
+        paths["scaled_down"] = every if source.scale < output.scale else none
+    return path_call(node, paths)
+
+
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("QUANTIZE", _bind_quantize, unary_call),
+    Kernel("QUANTIZE", _bind_quantize, _quantize_call),
     Kernel("DEQUANTIZE", _bind_dequantize, unary_call),
     Kernel("CAST", _bind_cast, unary_call),
 )
