@@ -71,7 +71,9 @@ class Axis:
 
     def slices(self) -> Iterator[tuple[slice, slice]]:
         """For each tap in turn: the windows that have it inside, and the inputs it reads."""
-        for tap in range(self.filter):
+        # A damaged file may ask for a window of 2**31: only taps that some window has inside count.
+        nearest = max(0, self.padding - (self.windows - 1) * self.stride)
+        for tap in range(nearest, min(self.filter, self.extent + self.padding)):
             first = max(-((tap - self.padding) // self.stride), 0)
             last = min((self.extent - 1 + self.padding - tap) // self.stride, self.windows - 1)
             start = first * self.stride - self.padding + tap
@@ -146,10 +148,11 @@ class Pooling:
         """
         shape = (*x.shape[:2], self.height.windows, self.width.windows, self.channels)
         total = np.full(shape, first)
-        for windows_y, inputs_y in self.height.slices():
-            for windows_x, inputs_x in self.width.slices():
-                folded = total[:, :, windows_y, windows_x]
-                step(folded, x[:, :, inputs_y, inputs_x], folded)
+        with np.errstate(all="ignore"):
+            for windows_y, inputs_y in self.height.slices():
+                for windows_x, inputs_x in self.width.slices():
+                    folded = total[:, :, windows_y, windows_x]
+                    step(folded, x[:, :, inputs_y, inputs_x], folded)
         return total
 
 
