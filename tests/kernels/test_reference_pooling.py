@@ -158,6 +158,14 @@ def test_divisions_that_soft_float_does_not_cut_short() -> None:
     assert trips["late_tap"] == 2 * 2
 
 
+@pytest.mark.parametrize("name", ["AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D"])
+def test_a_window_far_larger_than_the_input(name: str) -> None:
+    """As a damaged file may have it: what lies outside costs no time."""
+    pool = Pool(name, FLOAT32, 1, (4, 5), 2, (60_001, 3), (1, 1), True, "NONE", 0)
+    x = np.random.default_rng(0).normal(size=pool.shape).astype(np.float32)
+    assert_agrees(pool.graph(), [x])
+
+
 @pytest.mark.parametrize("count", [1, 4, 9, 49])
 def test_typical_quotients_are_the_mean_over_random_windows(count: int) -> None:
     windows = np.random.default_rng(0).integers(-128, 128, (20000, count))
