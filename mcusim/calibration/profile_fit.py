@@ -32,6 +32,20 @@ _COMMON_LEVELS: tuple[tuple[str, str, tuple[str, ...]], ...] = tuple(
         ("broadcast.dimension", "mul_int8", ("mul_int16", "mul_float32")),
         ("row", "mul_int8", ("add_int8", "add_int16", "add_float32")),
         ("row", "mul_int8", ("sub_int8", "sub_float32", "mul_int16", "mul_float32")),
+        ("broadcast.dimension", "mul_int8", ("maximum_int8",)),
+        ("row", "mul_int8", ("maximum_int8",)),
+        ("broadcast.dimension", "maximum_int8", ("minimum_int8",)),
+        ("row", "maximum_int8", ("minimum_int8",)),
+        ("row.element", "maximum_int8", ("minimum_int8",)),
+        ("call", "maximum_int8", ("maximum_float32", "minimum_float32")),
+        ("dimension", "maximum_int8", ("maximum_float32", "minimum_float32")),
+        ("broadcast.dimension", "maximum_int8", ("maximum_float32", "minimum_float32")),
+        ("broadcast.element", "maximum_int8", ("maximum_float32", "minimum_float32")),
+        ("row", "maximum_int8", ("maximum_float32", "minimum_float32")),
+        ("call", "relu_float32", ("leaky_relu_float32", "hard_swish_float32")),
+        ("dimension", "relu_float32", ("leaky_relu_float32", "hard_swish_float32")),
+        ("call", "quantize_int8", ("quantize_int16",)),
+        ("dimension", "quantize_int8", ("quantize_int16",)),
     )
 )
 _TOLD_FIRST = ("reference/add_int8", "reference/mul_int8")
@@ -113,9 +127,10 @@ def _fit_build(samples: Mapping[str, Sample]) -> dict[str, tuple[LevelFit, str]]
     for profile in sorted(alone, key=lambda profile: (profile not in _TOLD_FIRST, profile)):
         prior = _common_levels(profile, samples, fits)
         fits[profile] = fit_sample(samples[profile], prior), ""
-    for profile in sorted(few):
-        leaning = _leaning(profile, samples, fits, few)
-        fits[profile] = leaning or (fit_sample(samples[profile]), "")
+    for profile in sorted(few, key=lambda profile: (-len(samples[profile].ids), profile)):
+        prior = _common_levels(profile, samples, fits)
+        leaning = _leaning(profile, samples, fits, few) if prior is None else None
+        fits[profile] = leaning or (fit_sample(samples[profile], prior), "")
     return fits
 
 
