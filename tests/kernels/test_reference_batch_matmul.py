@@ -146,9 +146,8 @@ def test_mirror_loops_and_results(adj_x: bool, adj_y: bool, outer_right: tuple[i
     product = Product(INT8, (2,), outer_right, 3, 4, 5, adj_x, adj_y, (3, -4, 7))
     graph = product.graph()
     node = graph.main.node(0)
-    multiplier, shift = quantize_multiplier(
-        float(np.float32(0.02) * np.float32(0.03)) / float(np.float32(0.05))
-    )
+    scales = [float(np.float32(scale)) for scale in (0.02, 0.03, 0.05)]
+    multiplier, shift = quantize_multiplier(scales[0] * scales[1] / scales[2])
     rescaling = Rescaling(
         -3, 4, np.array([multiplier], np.int32), np.array([shift], np.int32), 7, -128, 127,
         False, INT8,

@@ -162,6 +162,13 @@ def test_long_sums(source: DType) -> None:
     assert_agrees(layer.graph(), [extreme], [layer.inputs(1)])
 
 
+@pytest.mark.parametrize("seed", [127, 716, 2036])
+def test_product_of_scales_is_not_rounded(seed: int) -> None:
+    """Layers whose outputs differ by one where the product of two scales is held in float32."""
+    layer = Layer(INT16, INT8, INT32, False, (2,), 14, 6, False, "NONE", seed)
+    assert_agrees(layer.graph(), [layer.inputs(0)], [layer.inputs(1)])
+
+
 def test_wrong_scale_of_the_bias_is_refused() -> None:
     graph = model(
         "FULLY_CONNECTED",

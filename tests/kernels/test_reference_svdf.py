@@ -123,11 +123,12 @@ def test_mirror_loops_and_results(state: DType) -> None:
     shape = SvdfShape(2, 5, 6, 3, 2)
     graph = svdf(shape, state, 1)
     node = graph.main.node(0)
-    scale = np.float32
-    sums = scale(STATE) * scale(TIME)
+    source, feature_scale, memory_scale, time_scale, result = (
+        float(np.float32(scale)) for scale in (IN, FEATURE, STATE, TIME, OUT)
+    )
     parameters = SvdfParameters(
-        quantize_multiplier(float(scale(IN) * scale(FEATURE) / scale(STATE))),
-        quantize_multiplier(float(sums / scale(OUT))),
+        quantize_multiplier(source * feature_scale / memory_scale),
+        quantize_multiplier(memory_scale * time_scale / result),
         3,
         0,
         -5,

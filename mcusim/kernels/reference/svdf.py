@@ -97,7 +97,11 @@ class SvdfParameters:
 
 
 def _bind(node: Node) -> BoundKernel:
-    """Source: ``PrepareSvdf`` and ``EvalSvdf``."""
+    """Source: ``PrepareSvdf`` and ``EvalSvdf``.
+
+    Effective scales are those of the interpreter: device builds of August 2026 compute them in
+    float32.
+    """
     shape = SvdfShape.of(node)
     source, feature, time, state = (node.input(i) for i in (0, 1, 2, 4))
     bias, output = node.optional_input(3), node.output()
@@ -113,16 +117,15 @@ def _bind(node: Node) -> BoundKernel:
     supported(node, bias, (DType.INT32,), "bias")
     state_type = supported(node, time, (DType.INT16, DType.INT8), "weights of time")
     supported(node, state, (state_type,), "state")
-    scale = np.float32
-    sum_scale = scale(state.scale) * scale(time.scale)
+    sum_scale = np.float64(state.scale) * time.scale
     require(
-        abs(float(bias.scale) - float(sum_scale)) < 1e-5,
+        abs(bias.scale - float(sum_scale)) < 1e-5,
         node,
         f"the bias has scale {bias.scale:g}, state times weights of time {sum_scale:g}",
     )
     with np.errstate(all="ignore"):
-        first = scale(source.scale) * scale(feature.scale) / scale(state.scale)
-        second = sum_scale / scale(output.scale)
+        first = np.float64(source.scale) * feature.scale / np.float64(state.scale)
+        second = sum_scale / np.float64(output.scale)
     parameters = SvdfParameters(
         quantize_multiplier(float(first)),
         quantize_multiplier(float(second)),
