@@ -108,6 +108,19 @@ def test_packing_int4_turns_back(elements: int) -> None:
     assert_array_equal(unpacked_int4(np.frombuffer(packed, np.uint8), elements), values)
 
 
+def test_tensors_of_odd_and_even_size_share_packed_int4() -> None:
+    def held(index: int, elements: int) -> Tensor:
+        data = np.array([1, -2, 3, 0][:elements], np.int8)
+        return Tensor(index, "w", (elements,), DType.INT4, None, data, buffer=1)
+
+    tensors = (held(0, 3), held(1, 4))
+    graph = read(write(Graph((Subgraph("main", tensors, (), (), ()),))))
+    assert [t.data.tolist() for t in graph.main.tensors if t.data is not None] == [
+        [1, -2, 3],
+        [1, -2, 3, 0],
+    ]
+
+
 def test_weights_past_the_flatbuffer() -> None:
     content = tflite_models.appended_weights()
     graph = read(content)

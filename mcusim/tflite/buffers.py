@@ -44,10 +44,10 @@ def packed_int4(values: npt.NDArray[np.int8]) -> bytes:
     return (halves[0::2] | halves[1::2] << 4).tobytes()
 
 
-def _array(data: Array, dtype: DType, elements: int) -> Array:
-    """The elements that a buffer holds, read-only."""
+def _array(data: Array, dtype: DType) -> Array:
+    """All elements that a buffer holds, read-only."""
     if dtype is DType.INT4:
-        array: Array = unpacked_int4(data, elements)
+        array: Array = unpacked_int4(data, 2 * data.size)
     elif dtype is DType.BOOL:
         array = data != 0
     else:
@@ -121,7 +121,7 @@ class Buffers:
             )
         # Tensors that share a buffer share the array too, however many they are.
         if (index, dtype) not in self._arrays:
-            self._arrays[index, dtype] = _array(data, dtype, elements)
+            self._arrays[index, dtype] = _array(data, dtype)
         return index, self._arrays[index, dtype][:elements].reshape(shape)
 
     def blob(self, index: int, user: Table) -> bytes:
