@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +30,6 @@ __all__ = [
     "trips",
     "typical_long_quotients",
 ]
-
-#: Folds taps into what is folded so far: takes both, and where to write the result.
-_Step: TypeAlias = Callable[[Array, Array, Array], object]
 
 
 @dataclass(frozen=True)
@@ -69,17 +66,12 @@ class Axis:
         origins = (window * self.stride - self.padding for window in range(self.windows))
         return tuple(max(min(self.filter, self.extent - o) - max(0, -o), 0) for o in origins)
 
-    def slices(self) -> Iterator[tuple[slice, slice]]:
-        """For each tap in turn: the windows that have it inside, and the inputs it reads."""
-        # A damaged file may ask for a window of 2**31: only taps that some window has inside count.
-        nearest = max(0, self.padding - (self.windows - 1) * self.stride)
-        for tap in range(nearest, min(self.filter, self.extent + self.padding)):
-            first = max(-((tap - self.padding) // self.stride), 0)
-            last = min((self.extent - 1 + self.padding - tap) // self.stride, self.windows - 1)
-            start = first * self.stride - self.padding + tap
-            if last >= first:
-                stop = last * self.stride - self.padding + tap + 1
-                yield slice(first, last + 1), slice(start, stop, self.stride)
+    @property
+    def bounds(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """First element of each window inside the input, and the one after the last."""
+        origins = np.arange(self.windows, dtype=np.int64) * self.stride - self.padding
+        first = np.maximum(origins, 0)
+        return first, np.maximum(np.minimum(origins + self.filter, self.extent), first)
 
 
 @dataclass(frozen=True)
@@ -128,32 +120,19 @@ class Pooling:
             _axis(options, columns, output.shape[2], "filter_width", "stride_w", same),
         )
 
+    def require_taps(self, node: Node) -> None:
+        """Refuse the node if a window has nothing to take the mean of.
+
+        Raises:
+            UnsupportedOperatorError: a window lies outside the input.
+        """
+        has_taps = min(self.height.taps, default=0) > 0 and min(self.width.taps, default=0) > 0
+        require(has_taps, node, "a window lies outside the input")
+
     @property
     def windows(self) -> Iterator[int]:
         """How many elements of each window lie inside the input, over one channel of one batch."""
         return (rows * columns for rows in self.height.taps for columns in self.width.taps)
-
-    @property
-    def inside(self) -> npt.NDArray[np.int64]:
-        """:attr:`windows` as an array, shape ``(1, 1, rows, columns, 1)``."""
-        return np.outer(self.height.taps, self.width.taps)[np.newaxis, np.newaxis, :, :, np.newaxis]
-
-    def reduce(self, x: Array, first: np.generic, step: _Step) -> Array:
-        """Fold the taps of every window, in the library's order.
-
-        Args:
-            x: shape ``(inferences, batches, rows, columns, channels)``.
-            first: value of an empty window.
-            step: folds taps into what is folded so far.
-        """
-        shape = (*x.shape[:2], self.height.windows, self.width.windows, self.channels)
-        total = np.full(shape, first)
-        with np.errstate(all="ignore"):
-            for windows_y, inputs_y in self.height.slices():
-                for windows_x, inputs_x in self.width.slices():
-                    folded = total[:, :, windows_y, windows_x]
-                    step(folded, x[:, :, inputs_y, inputs_x], folded)
-        return total
 
 
 def _axis(
@@ -169,7 +148,7 @@ def _bind(node: Node, average: bool) -> BoundKernel:
     require_same_type(node, source, output, "input and output")
     pooling = Pooling.of(node)
     if average:
-        require(min(pooling.windows) > 0, node, "a window lies outside the input")
+        pooling.require_taps(node)
     activation = node.options.text("fused_activation_function", "NONE")
     if dtype is DType.FLOAT32:
         low, high = (np.float32(bound) for bound in activation_range(activation))
@@ -181,92 +160,71 @@ def _bind(node: Node, average: bool) -> BoundKernel:
         "input and output are quantized differently",
     )
     bounds = activation_range_quantized(activation, dtype, output.scale, output.zero_point)
-    least, largest = (np.int32(bound) for bound in bounds)
     if average:
-        return _average(pooling, dtype, least, largest)
+        return _average(pooling, *bounds)
     # The clamp casts its bounds to the stored type.
-    return _max(pooling, dtype, least.astype(dtype.numpy), largest.astype(dtype.numpy))
+    least, largest = (np.int64(bound).astype(dtype.numpy) for bound in bounds)
+    return _max(pooling, dtype, least, largest)
 
 
-def _average(pooling: Pooling, dtype: DType, low: np.int32, high: np.int32) -> BoundKernel:
-    """Source: ``reference_integer_ops::AveragePool``."""
-    count = pooling.inside.astype(np.float64)
-    half = np.floor(count / 2)
+#: Compiled loops from images and bounds of windows to what is written.
+_Loops: TypeAlias = Callable[[Array, Any, Array], object]
+
+
+def _run(pooling: Pooling, loops: _Loops) -> BoundKernel:
+    """A kernel that runs compiled loops over all images."""
+    from mcusim.kernels.compiled.pooling import Windows
+
+    windows = Windows(*pooling.height.bounds, *pooling.width.bounds)
+    outer = pooling.height.windows, pooling.width.windows, pooling.channels
 
     def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
-        total = pooling.reduce(_first(inputs), np.int32(0), np.add)
-        # Whole numbers below 2**53: the rounded quotient never reaches the next whole number.
-        average = np.floor((np.abs(total) + half) / count)
-        return [np.clip(np.copysign(average, total), low, high).astype(dtype.numpy)]
+        x = inputs[0]
+        assert x is not None
+        images = np.ascontiguousarray(x).reshape(-1, *x.shape[2:])
+        out = np.empty((len(images), *outer), x.dtype)
+        loops(images, windows, out)
+        return [out.reshape(*x.shape[:2], *outer)]
 
     return run
+
+
+def _average(pooling: Pooling, low: int, high: int) -> BoundKernel:
+    """Source: ``reference_integer_ops::AveragePool``."""
+    from mcusim.kernels.compiled.pooling import average
+
+    return _run(pooling, lambda x, windows, out: average(x, windows, low, high, out))
 
 
 def _average_float(pooling: Pooling, low: np.float32, high: np.float32) -> BoundKernel:
     """Source: ``reference_ops::AveragePool``."""
-    count = pooling.inside.astype(np.float32)
+    from mcusim.kernels.compiled.pooling import average_float
 
-    def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
-        total = pooling.reduce(_first(inputs), np.float32(0), np.add)
-        return [_clamped(total / count, low, high)]
-
-    return run
-
-
-def _larger(folded: Array, taps: Array, out: Array) -> None:
-    """``std::max`` of a folded value and the next, which keeps the first of two equals."""
-    np.copyto(out, taps, where=folded < taps)
-
-
-def _maximum(folded: Array, taps: Array, out: Array) -> None:
-    np.maximum(folded, taps, out=out)
+    return _run(pooling, lambda x, windows, out: average_float(x, windows, low, high, out))
 
 
 def _max(pooling: Pooling, dtype: DType, low: np.generic, high: np.generic) -> BoundKernel:
     """Source: ``MaxPool``."""
-    is_float = dtype is DType.FLOAT32
-    limits = np.finfo(np.float32) if is_float else np.iinfo(dtype.numpy)
+    from mcusim.kernels.compiled.pooling import largest
+
+    limits = np.finfo(np.float32) if dtype is DType.FLOAT32 else np.iinfo(dtype.numpy)
     least = dtype.numpy.type(limits.min)
-    step: _Step = _larger if is_float else _maximum
-
-    def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
-        return [_clamped(pooling.reduce(_first(inputs), least, step), low, high)]
-
-    return run
-
-
-def _clamped(x: Array, low: np.generic, high: np.generic) -> Array:
-    """``min(max(x, low), high)`` as the library's, which keeps a zero's sign and NaN."""
-    above = np.where(x < low, low, x)
-    return np.where(high < above, high, above)
+    return _run(pooling, lambda x, windows, out: largest(x, windows, least, low, high, out))
 
 
 def _bind_l2(node: Node) -> BoundKernel:
     """Source: ``L2Prepare`` and ``reference_ops::L2Pool``."""
+    from mcusim.kernels.compiled.pooling import root_mean_square
+
     require_counts(node, 1)
     source, output = node.input(0), node.output()
     require_same_type(node, source, output, "input and output")
     supported(node, source, (DType.FLOAT32,), "input")
     pooling = Pooling.of(node)
-    require(min(pooling.windows) > 0, node, "a window lies outside the input")
+    pooling.require_taps(node)
     activation = node.options.text("fused_activation_function", "NONE")
     low, high = (np.float32(bound) for bound in activation_range(activation))
-    count = pooling.inside.astype(np.float32)
-
-    def add_square(folded: Array, taps: Array, out: Array) -> None:
-        np.add(folded, taps * taps, out=out)
-
-    def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
-        squares = pooling.reduce(_first(inputs), np.float32(0), add_square)
-        return [_clamped(np.sqrt(squares / count), low, high)]
-
-    return run
-
-
-def _first(inputs: Sequence[Array | None]) -> Array:
-    x = inputs[0]
-    assert x is not None
-    return x
+    return _run(pooling, lambda x, windows, out: root_mean_square(x, windows, low, high, out))
 
 
 @dataclass(frozen=True)

@@ -136,33 +136,27 @@ def _padded(table: Int32Array) -> npt.NDArray[np.int64]:
 
 def _softmax_int8(scaling: InputScaling, dtype: DType) -> BoundKernel:
     """Source: ``reference_ops::Softmax<int8_t, OutputT>``."""
+    from mcusim.kernels.compiled.softmax import stored_softmax
+
     exponentials = exp_on_negative_values(scaling.differences(), _DIFFERENCE_BITS)
-    table = _padded(exponentials)
-    addends = _padded(rounding_divide_by_pot(exponentials, _SUM_BITS))
-    counted = np.arange(256) < exponentials.size
-    limits = np.iinfo(dtype.numpy)
+    powers = exponentials.astype(np.int64)
+    addends = rounding_divide_by_pot(exponentials, _SUM_BITS).astype(np.int64)
 
     def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
-        below = _differences(_first(inputs))
-        sums = addends[below].sum(axis=-1, keepdims=True).astype(np.int32)
-        scale, bits_over_unit = reciprocal(sums, _SUM_BITS)
-        exponent = bits_over_unit + 31 - limits.bits
-        _require_exponent(exponent)
-        result = rounding_divide_by_pot(
-            saturating_rounding_doubling_high_mul(scale, table[below]), exponent
+        x = np.ascontiguousarray(_first(inputs))
+        out = np.empty(x.shape, dtype.numpy)
+        depth = x.shape[-1]
+        fits = stored_softmax(
+            x.reshape(-1, depth), powers, addends, dtype.bits, out.reshape(-1, depth)
         )
-        stored = np.minimum(result.astype(np.int64) + limits.min, limits.max)
-        return [np.where(counted[below], stored, limits.min).astype(dtype.numpy)]
+        if not fits:
+            raise ModelError(
+                "so many inputs of a row are as large as the largest that TFLite Micro stops "
+                "there: the output's type has no bits left for their share"
+            )
+        return [out]
 
     return run
-
-
-def _require_exponent(exponent: npt.NDArray[np.int64]) -> None:
-    if exponent.size and not 0 <= exponent.min() <= exponent.max() <= 31:
-        raise ModelError(
-            "so many inputs of a row are as large as the largest that TFLite Micro stops there: "
-            "the output's type has no bits left for their share"
-        )
 
 
 def _softmax_int16(scale: float, beta: float) -> BoundKernel:
