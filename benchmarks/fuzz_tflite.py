@@ -185,7 +185,7 @@ def _calls(content: bytes, rng: random.Random) -> bytes:
                         {k: index() if "subgraph" in k else v for k, v in o.options.items()}
                     ),
                 )
-                for o in rng.choice(graph.subgraphs).operators
+                for o in (s if rng.random() < 0.9 else rng.choice(graph.subgraphs)).operators
             ),
         )
         for s in graph.subgraphs

@@ -186,6 +186,14 @@ _DAMAGES = [
         _operator(0, inputs=[3, 1, -1]),
         "operator 0 (DEPTHWISE_CONV_2D): input tensor 3 ('y') is computed by no operator before it",
     ),
+    (
+        _operator(0, builtin_options=("DepthwiseConv2DOptions", {"stride_h": 2**31 - 1})),
+        "operator 0 (DEPTHWISE_CONV_2D): stride_h is 2147483647, kernels take no more than 32767",
+    ),
+    (
+        _operator(0, builtin_options=("Pool2DOptions", {"filter_width": -1})),
+        "operator 0 (DEPTHWISE_CONV_2D): filter_width is -1, kernels take no more than 32767",
+    ),
     (_operator(1, outputs=[-1]), "operator 1 (RESHAPE): its outputs refer to tensor -1"),
     (
         _operator(1, outputs=[1]),

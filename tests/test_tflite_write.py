@@ -135,6 +135,8 @@ def _scalar(field: Field) -> st.SearchStrategy[Any]:
         return st.booleans()
     if kind == "f":
         return st.floats(width=32, allow_nan=False)
+    if field.name.startswith(("stride_", "dilation_", "filter_")):
+        return st.integers(0, 2**15 - 1)
     bounds = np.iinfo(field.element)
     return st.integers(int(bounds.min), int(bounds.max))
 

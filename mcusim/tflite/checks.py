@@ -12,6 +12,16 @@ __all__ = ["check_graph"]
 #: More nested calls than this is no program for a microcontroller.
 _MAX_DEPTH = 32
 
+#: Steps of a window; the kernels hold them in 16 bits.
+_STEPS = (
+    "stride_w",
+    "stride_h",
+    "dilation_w_factor",
+    "dilation_h_factor",
+    "filter_width",
+    "filter_height",
+)
+
 #: What the inputs of the operators with per-channel weights are called in messages.
 _ROLES = {
     "CONV_2D": ("the input has", "the weights have", "the bias has"),
@@ -22,11 +32,11 @@ _ROLES = {
 
 
 def check_graph(graph: Graph) -> None:
-    """Check indices, the order of operators, scales, and calls of subgraphs.
+    """Check indices, the order of operators, steps of windows, scales, and calls of subgraphs.
 
     Raises:
-        DamageError: an index leads nowhere, a tensor is used before it is computed, its scales do
-            not fit its shape, or subgraphs call each other in a circle.
+        DamageError: an index leads nowhere, a tensor is used before it is computed, a window's
+            step is absurd, scales do not fit a shape, or subgraphs call each other in a circle.
     """
     several = len(graph.subgraphs) > 1
     for number, subgraph in enumerate(graph.subgraphs):
@@ -51,6 +61,12 @@ def _check_order(subgraph: Subgraph, prefix: str) -> None:
         _check_indices(operator.inputs, count, -1, where, "its inputs")
         _check_indices(operator.outputs, count, 0, where, "its outputs")
         _check_indices(operator.intermediates, count, -1, where, "its intermediates")
+        for name in _STEPS:
+            if not 0 <= operator.options.integer(name) < 2**15:
+                raise DamageError(
+                    f"{where}{name} is {operator.options.integer(name)}, "
+                    "kernels take no more than 32767"
+                )
         for index in operator.inputs:
             if index >= 0 and not known[index]:
                 raise DamageError(
