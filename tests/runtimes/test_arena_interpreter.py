@@ -7,10 +7,7 @@ what it gives out, and tensors may be compressed.
 
 from __future__ import annotations
 
-import re
-
 import pytest
-from tflite_micro.python.tflite_micro import runtime
 
 from mcusim.graph import Graph
 from mcusim.runtimes import arena, tflm_structs
@@ -23,6 +20,7 @@ from tests.runtimes.arena_models import (
     offline_planned_model,
     single_operator_models,
 )
+from tests.runtimes.recorded_arena import recorded_arena
 from tests.shared import needs_shared, shared_models
 
 _RECORDED = Struct("RecordedAllocation", "3 pointer")
@@ -68,26 +66,21 @@ def _as_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def assert_same_arena(graph: Graph, content: bytes, capfd: pytest.CaptureFixture[str]) -> None:
-    interpreter = runtime.Interpreter.from_bytes(content, arena_size=1 << 24)
-    capfd.readouterr()
-    interpreter.print_allocations()
-    captured = capfd.readouterr()
-    found = dict(re.findall(r"Arena allocation (\w+) (\d+) bytes", captured.out + captured.err))
+def assert_same_arena(graph: Graph, content: bytes) -> None:
     memory = plan_arena(graph, Target(X86_64)).memory
     ours = {"head": memory.head_bytes, "tail": memory.arena_bytes - memory.head_bytes}
-    assert ours == {part: int(found[part]) for part in ours}
+    assert ours == recorded_arena(content)
 
 
 @pytest.mark.usefixtures("_as_the_package")
 @pytest.mark.parametrize("graph", [pytest.param(g, id=name) for name, g in MODELS])
-def test_arena_equals_the_interpreters(graph: Graph, capfd: pytest.CaptureFixture[str]):
-    assert_same_arena(graph, write(graph), capfd)
+def test_arena_equals_the_interpreters(graph: Graph):
+    assert_same_arena(graph, write(graph))
 
 
 @needs_shared
 @pytest.mark.usefixtures("_as_the_package")
 @pytest.mark.parametrize("name", ["str_ww_ref_model", "vww_96_int8", "conv32_cifar10"])
-def test_arena_of_a_network_equals_the_interpreters(name: str, capfd: pytest.CaptureFixture[str]):
+def test_arena_of_a_network_equals_the_interpreters(name: str):
     path = next(p for p in shared_models() if p.stem == name)
-    assert_same_arena(load(path), path.read_bytes(), capfd)
+    assert_same_arena(load(path), path.read_bytes())
