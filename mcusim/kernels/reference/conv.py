@@ -70,7 +70,7 @@ def uses_int32_sums(node: Node) -> bool:
     """
     bias = node.optional_input(2)
     if bias is None:
-        return node.options.text("quantized_bias_type", "FLOAT32") == "INT32"
+        return node.options.text("quantized_bias_type") == DType.INT32.value
     return bias.dtype is DType.INT32
 
 
@@ -91,7 +91,7 @@ def _bind_float(node: Node, shape: ConvolutionShape) -> BoundKernel:
     def prepare(weights: Array, bias: Array | None) -> ImageKernel:
         grouped = weights.reshape(groups, -1, *weights.shape[1:])
         packed = np.ascontiguousarray(grouped.transpose(0, 2, 3, 4, 1))
-        added = np.zeros(shape.out_channels, np.float32) if bias is None else bias.ravel()
+        added = np.zeros(shape.out_channels, np.float32) if bias is None else bias.flatten()
 
         def run(x: Array, out: Array) -> None:
             convolve(x, packed, added, low, high, geometry, out)

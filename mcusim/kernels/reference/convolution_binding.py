@@ -47,16 +47,16 @@ def bound_convolution(
         batch = next(
             (a.shape[0] for t, a in given if t is not None and a is not None and t.data is None), 1
         )
-        x = np.ascontiguousarray(_present(arrays, at_input))
+        x = _present(arrays, at_input)
         out = np.empty((batch, *result.shape), result.dtype.numpy)
         if fixed is not None:
             every = np.broadcast_to(x, (batch, *source.shape)).reshape(-1, *source.shape[1:])
-            fixed(np.ascontiguousarray(every), out.reshape(-1, *result.shape[1:]))
+            fixed(_frozen(every), out.reshape(-1, *result.shape[1:]))
             return (out,)
         for i in range(batch):
             added = None if bias is None else _of(_present(arrays, at_bias), i)
             kernel = prepare(_of(_present(arrays, at_filter), i), added)
-            kernel(_of(x, i), out[i])
+            kernel(_frozen(_of(x, i)), out[i])
         return (out,)
 
     return run
@@ -66,6 +66,13 @@ def _present(arrays: Sequence[Array | None], position: int) -> Array:
     array = arrays[position]
     assert array is not None
     return array
+
+
+def _frozen(array: Array) -> Array:
+    """The array as compiled loops want it: one layout, one kind of access, so one compilation."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
 
 
 def _of(array: Array, inference: int) -> Array:

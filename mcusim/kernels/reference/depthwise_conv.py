@@ -75,10 +75,8 @@ def _bind_float(node: Node, shape: ConvolutionShape) -> BoundKernel:
     geometry = Geometry(*shape.steps)
 
     def prepare(weights: Array, bias: Array | None) -> ImageKernel:
-        factors = np.ascontiguousarray(weights[0]).reshape(
-            *weights.shape[1:3], shape.in_channels, -1
-        )
-        added = np.zeros(shape.out_channels, np.float32) if bias is None else bias.ravel()
+        factors = weights.reshape(*weights.shape[1:3], shape.in_channels, -1).copy()
+        added = np.zeros(shape.out_channels, np.float32) if bias is None else bias.flatten()
 
         def run(x: Array, out: Array) -> None:
             convolve_depthwise(x, factors, added, low, high, geometry, out)

@@ -99,9 +99,9 @@ def _bind_float(node: Node, shape: ConvolutionShape) -> BoundKernel:
     geometry = Geometry(*shape.steps)
 
     def prepare(weights: Array, bias: Array | None) -> ImageKernel:
-        factors = np.ascontiguousarray(weights.transpose(1, 2, 3, 0))
+        factors = weights.transpose(1, 2, 3, 0).copy()
         # Without a bias the library adds nothing; no sum that began at 0 is the -0 that shows it.
-        added = np.zeros(shape.out_channels, np.float32) if bias is None else bias.ravel()
+        added = np.zeros(shape.out_channels, np.float32) if bias is None else bias.flatten()
 
         def run(x: Array, out: Array) -> None:
             convolve_transposed(x, factors, added, low, high, geometry, out)
