@@ -10,7 +10,6 @@ import pytest
 
 from mcusim.errors import InputError, UnsupportedOperatorError
 from mcusim.graph import DType, Graph, Options
-from mcusim.kernels.cmsis_nn.buffers import ConvolutionShape, convolve_wrapper_s8_bytes
 from mcusim.runtimes import plan
 from tests.oracles import activation, constant, quantized, single_operator
 from tests.runtimes.arena_models import control_flow_models
@@ -90,24 +89,6 @@ def test_control_flow_counts_what_it_calls():
     assert calls[0].kernel == "WhileEval"
     assert len(calls) == 1 + 1 + 3
     assert all("its turns depend on data" in " ".join(call.warnings) for call in calls[1:])
-
-
-@pytest.mark.parametrize(
-    ("shape", "none", "mve"),
-    [
-        # 1x1 without padding multiplies the image as it is.
-        (ConvolutionShape(1, 8, 8, 5, 1, 1, 5, 8, 4, stride_h=2, stride_w=2), 0, 0),
-        # Two int16 columns of 5 * 3 * 3, padded to words; with MVE four of int8, padded to 16.
-        (ConvolutionShape(1, 8, 8, 5, 3, 3, 5, 6, 4), 2 * 2 * 48, 4 * 48),
-        # A row of a signal, 4 words wide, with one column of padding on each side: MVE copies.
-        (ConvolutionShape(1, 1, 9, 4, 1, 3, 4, 9, 4, pad_w=1), 2 * 2 * 12, 4 * 4),
-    ],
-)
-def test_convolution_buffers_by_core(shape: ConvolutionShape, none: int, mve: int):
-    """CMSIS_NN_DISPATCH.md, table "ctx buffer", worked by hand."""
-    assert convolve_wrapper_s8_bytes(shape, "none") == none
-    assert convolve_wrapper_s8_bytes(shape, "dsp") == none
-    assert convolve_wrapper_s8_bytes(shape, "mve") == mve
 
 
 def test_planning_imports_no_compiler():
