@@ -261,7 +261,7 @@ def trips(shape: MatmulShape) -> dict[str, float]:
     rows = [(prod(s[:-2]) * s[-1], s[-2]) for s in tensors]
     matrices = prod(shape.output[:-2])
     if shape.is_flattened:
-        matrices //= shape.left[-3]
+        matrices //= max(shape.left[-3], 1)
     outputs = prod(shape.output)
     return {
         "call": 1,
