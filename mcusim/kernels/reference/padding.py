@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcusim.graph import Array, DType, Node
-from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.contract import BoundKernel, Kernel
 from mcusim.kernels.reference.checks import (
     constant_int32,
     int32_vector,
@@ -23,6 +23,8 @@ from mcusim.kernels.reference.checks import (
     supported,
 )
 from mcusim.kernels.reference.inferences import by_index_tensors
+from mcusim.kernels.reference.movement_calls import simple_call
+from mcusim.kernels.reference.spatial_calls import pad_call
 
 __all__ = ["KERNELS"]
 
@@ -128,17 +130,8 @@ def _mirrored(
     return np.where(position < before, left, np.where(inner >= extent, right, inner))
 
 
-def _call(node: Node) -> KernelCall:
-    x = node.input(0)
-    return KernelCall(
-        "reference_ops::Pad",
-        f"reference/{node.name.lower()}_{x.dtype.value}",
-        {"call": 1, "element": node.output().elements},
-    )
-
-
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("PAD", _bind_pad, _call),
-    Kernel("PADV2", _bind_pad, _call),
-    Kernel("MIRROR_PAD", _bind_mirror_pad, _call),
+    Kernel("PAD", _bind_pad, pad_call),
+    Kernel("PADV2", _bind_pad, pad_call),
+    Kernel("MIRROR_PAD", _bind_mirror_pad, simple_call),
 )

@@ -16,8 +16,10 @@ import numpy.typing as npt
 from mcusim.graph import Array, DType, Node
 from mcusim.kernels import fixed_point
 from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.memory_copy import ALIGNED_LEVELS, copy_trips
 from mcusim.kernels.reference.checks import int32_vector, refuse, require, supported
 from mcusim.kernels.reference.inferences import by_index_tensors
+from mcusim.kernels.reference.movement_calls import simple_call
 
 __all__ = ["KERNELS"]
 
@@ -257,33 +259,61 @@ def _running_int8(
 
 
 def _reduce_call(node: Node) -> KernelCall:
-    x = node.input(0)
-    elements = x.elements
-    trips = {"call": 1, "output": node.output().elements, "element": elements}
-    return KernelCall(
-        f"reference_ops::{node.name.title()}",
-        f"reference/{node.name.lower()}_{x.dtype.value}",
-        trips,
+    """One turn for each element of the input, with loops over its dimensions inside.
+
+    The place of each element's sum is found anew: a turn for each dimension, in it one for each
+    axis until it is found; then the index is counted up, with a turn for each dimension that wraps.
+
+    Source: ``reference_ops::Reduce``, ``ReducedOutputOffset`` and ``NextIndex``.
+    """
+    x, output = node.input(0), node.output()
+    rank, elements = len(x.shape), x.elements
+    given = node.input(1).data
+    axes = () if given is None else resolved_axes(node, int32_vector(given), rank)
+    checks = sum(axes.index(d) + 1 if d in axes else len(axes) for d in range(rank))
+    wraps = sum(math.prod(x.shape[: d + 1]) for d in range(rank - 1))
+    # MEAN of float images over height and width has a loop of its own.
+    image = (
+        node.name == "MEAN"
+        and x.dtype is DType.FLOAT32
+        and node.options.flag("keep_dims")
+        and rank == 4
+        and sorted(axes) == [1, 2]
     )
+    kind = "mean_image" if image else node.name.lower()
+    trips = {
+        "call": 1.0,
+        "output": float(output.elements),
+        "element": float(elements),
+        "element.dimension": float(elements * rank),
+        "element.axis": float(elements * checks),
+        "element.kept": float(elements * (rank - len(axes))),
+        "element.wrap": float(wraps),
+        "element.last_reduced": float(elements * (rank - 1 in axes)),
+    }
+    return KernelCall("reference_ops::Reduce", f"reference/{kind}_{x.dtype.value}", trips)
 
 
 def _arg_call(node: Node) -> KernelCall:
-    x = node.input(0)
-    outputs = node.output().elements
-    return KernelCall(
-        "reference_ops::ArgMinMax",
-        f"reference/{node.name.lower()}_{x.dtype.value}",
-        {"call": 1, "output": outputs, "element": x.elements - outputs},
-    )
-
-
-def _cumsum_call(node: Node) -> KernelCall:
-    x = node.input(0)
-    return KernelCall(
-        "reference_ops::CumSum",
-        f"reference/cumsum_{x.dtype.value}",
-        {"call": 1, "element": x.elements},
-    )
+    """Source: ``reference_ops::ArgMinMax``; data decide how often the extreme moves."""
+    x, outputs = node.input(0), node.output().elements
+    given = node.input(1).data
+    rank = len(x.shape)
+    axis = (0 if given is None else int32_vector(given)[0]) % max(1, rank)
+    length = x.shape[axis] if x.shape else 1
+    # Of values in random order, the i-th is the largest so far once in i times.
+    moves = outputs * sum(1 / i for i in range(2, length + 1))
+    trips = {
+        "call": 1.0,
+        "dimension": float(rank),
+        "outer": float(math.prod(x.shape[:axis])),
+        "output": float(outputs),
+        "element": float(x.elements - outputs),
+        "element.moves": moves,
+    }
+    shapes = copy_trips([(4 * rank, 0, 0), (4 * len(node.output().shape), 0, 0)], ALIGNED_LEVELS)
+    name = f"reference/{node.name.lower()}_{x.dtype.value}"
+    return KernelCall("reference_ops::ArgMinMax", name, trips | shapes)
 
 
 KERNELS: tuple[Kernel, ...] = (
@@ -293,5 +323,5 @@ KERNELS: tuple[Kernel, ...] = (
     Kernel("REDUCE_MIN", partial(_bind_extreme, largest=False), _reduce_call),
     Kernel("ARG_MAX", partial(_bind_arg, largest=True), _arg_call),
     Kernel("ARG_MIN", partial(_bind_arg, largest=False), _arg_call),
-    Kernel("CUMSUM", _bind_cumsum, _cumsum_call),
+    Kernel("CUMSUM", _bind_cumsum, simple_call),
 )

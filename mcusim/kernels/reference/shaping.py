@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from mcusim.graph import Array, DType, Node
-from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.contract import BoundKernel, Kernel
 from mcusim.kernels.reference.checks import (
     constant_int32,
     int32_vector,
@@ -21,6 +21,7 @@ from mcusim.kernels.reference.checks import (
     supported,
 )
 from mcusim.kernels.reference.inferences import by_index_tensors
+from mcusim.kernels.reference.movement_calls import reshape_call, simple_call, transpose_call
 
 __all__ = ["KERNELS"]
 
@@ -228,23 +229,14 @@ def _bind_zeros_like(node: Node) -> BoundKernel:
     return by_index_tensors(node, (), run)
 
 
-def _call(node: Node) -> KernelCall:
-    x = node.input(0)
-    return KernelCall(
-        f"reference_ops::{node.name.title().replace('_', '')}",
-        f"reference/{node.name.lower()}_{x.dtype.value}",
-        {"call": 1, "element": node.output().elements},
-    )
-
-
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("RESHAPE", _bind_reshape, _call),
-    Kernel("SQUEEZE", _bind_squeeze, _call),
-    Kernel("EXPAND_DIMS", _bind_expand_dims, _call),
-    Kernel("TRANSPOSE", _bind_transpose, _call),
-    Kernel("SHAPE", _bind_shape, _call),
-    Kernel("BROADCAST_TO", _bind_broadcast_to, _call),
-    Kernel("BROADCAST_ARGS", _bind_broadcast_args, _call),
-    Kernel("FILL", _bind_fill, _call),
-    Kernel("ZEROS_LIKE", _bind_zeros_like, _call),
+    Kernel("RESHAPE", _bind_reshape, reshape_call),
+    Kernel("SQUEEZE", _bind_squeeze, simple_call),
+    Kernel("EXPAND_DIMS", _bind_expand_dims, simple_call),
+    Kernel("TRANSPOSE", _bind_transpose, transpose_call),
+    Kernel("SHAPE", _bind_shape, simple_call),
+    Kernel("BROADCAST_TO", _bind_broadcast_to, simple_call),
+    Kernel("BROADCAST_ARGS", _bind_broadcast_args, simple_call),
+    Kernel("FILL", _bind_fill, simple_call),
+    Kernel("ZEROS_LIKE", _bind_zeros_like, simple_call),
 )

@@ -23,6 +23,13 @@ from mcusim.kernels.reference.checks import (
     supported,
 )
 from mcusim.kernels.reference.inferences import aligned, by_index_tensors
+from mcusim.kernels.reference.movement_calls import (
+    concatenation_call,
+    pack_call,
+    simple_call,
+    split_call,
+    strided_slice_call,
+)
 
 __all__ = ["KERNELS"]
 
@@ -315,24 +322,18 @@ def _bind_gather_nd(node: Node) -> BoundKernel:
     return by_index_tensors(node, (), run)
 
 
-def _call(node: Node) -> KernelCall:
-    output = node.output()
-    elements = sum(t.elements for t in node.outputs)
-    return KernelCall(
-        f"reference_ops::{node.name.title().replace('_', '')}",
-        f"reference/{node.name.lower()}_{output.dtype.value}",
-        {"call": 1, "element": elements},
-    )
+def _strided_slice_call(node: Node) -> KernelCall:
+    return strided_slice_call(node, strided_ranges(node))
 
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("CONCATENATION", _bind_concatenation, _call),
-    Kernel("SPLIT", partial(_bind_split, data=1, axis_position=0), _call),
-    Kernel("SPLIT_V", _bind_split_v, _call),
-    Kernel("PACK", _bind_pack, _call),
-    Kernel("UNPACK", _bind_unpack, _call),
-    Kernel("SLICE", _bind_slice, _call),
-    Kernel("STRIDED_SLICE", _bind_strided_slice, _call),
-    Kernel("GATHER", _bind_gather, _call),
-    Kernel("GATHER_ND", _bind_gather_nd, _call),
+    Kernel("CONCATENATION", _bind_concatenation, concatenation_call),
+    Kernel("SPLIT", partial(_bind_split, data=1, axis_position=0), split_call),
+    Kernel("SPLIT_V", _bind_split_v, split_call),
+    Kernel("PACK", _bind_pack, pack_call),
+    Kernel("UNPACK", _bind_unpack, pack_call),
+    Kernel("SLICE", _bind_slice, simple_call),
+    Kernel("STRIDED_SLICE", _bind_strided_slice, _strided_slice_call),
+    Kernel("GATHER", _bind_gather, simple_call),
+    Kernel("GATHER_ND", _bind_gather_nd, simple_call),
 )

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcusim.graph import Array, DType, Node
-from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.contract import BoundKernel, Kernel
 from mcusim.kernels.reference.checks import (
     constant_int32,
     int32_vector,
@@ -22,6 +22,8 @@ from mcusim.kernels.reference.checks import (
     supported,
 )
 from mcusim.kernels.reference.inferences import by_index_tensors
+from mcusim.kernels.reference.movement_calls import simple_call
+from mcusim.kernels.reference.spatial_calls import resize_bilinear_call, resize_nearest_call
 
 __all__ = ["KERNELS"]
 
@@ -272,20 +274,11 @@ def _nearest(extent: int, out_extent: int, align: bool, half: bool) -> npt.NDArr
     return np.clip(whole.astype(np.int64), 0, extent - 1)
 
 
-def _call(node: Node) -> KernelCall:
-    output = node.output()
-    return KernelCall(
-        f"reference_ops::{node.name.title().replace('_', '')}",
-        f"reference/{node.name.lower()}_{output.dtype.value}",
-        {"call": 1, "element": output.elements},
-    )
-
-
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("SPACE_TO_DEPTH", _bind_space_to_depth, _call),
-    Kernel("DEPTH_TO_SPACE", _bind_depth_to_space, _call),
-    Kernel("SPACE_TO_BATCH_ND", _bind_space_to_batch, _call),
-    Kernel("BATCH_TO_SPACE_ND", _bind_batch_to_space, _call),
-    Kernel("RESIZE_BILINEAR", _bind_resize_bilinear, _call),
-    Kernel("RESIZE_NEAREST_NEIGHBOR", _bind_resize_nearest, _call),
+    Kernel("SPACE_TO_DEPTH", _bind_space_to_depth, simple_call),
+    Kernel("DEPTH_TO_SPACE", _bind_depth_to_space, simple_call),
+    Kernel("SPACE_TO_BATCH_ND", _bind_space_to_batch, simple_call),
+    Kernel("BATCH_TO_SPACE_ND", _bind_batch_to_space, simple_call),
+    Kernel("RESIZE_BILINEAR", _bind_resize_bilinear, resize_bilinear_call),
+    Kernel("RESIZE_NEAREST_NEIGHBOR", _bind_resize_nearest, resize_nearest_call),
 )

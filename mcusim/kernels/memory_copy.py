@@ -1,0 +1,93 @@
+"""How the loops of newlib's memcpy run, which many kernels spend most of their time in.
+
+Two versions are linked: on cores with unaligned access (ARMv7-M, ARMv8-M Mainline) one in assembly
+that copies 64 bytes a turn, then 16, then words, then up to three bytes; on ARMv6-M one in C that
+copies words only where both pointers are aligned and at least 16 bytes are left, else bytes. The
+levels tell both apart: on each core some of them cost nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+__all__ = ["ALIGNED_LEVELS", "LEVELS", "Copy", "copy_trips"]
+
+#: Levels of copies between addresses that are multiples of four.
+ALIGNED_LEVELS: tuple[str, ...] = (
+    "copy.long",
+    "copy.block64",
+    "copy.block16",
+    "copy.word",
+    "copy.short_word",
+    "copy.tail",
+    "copy.tail_half",
+    "copy.tail_byte",
+)
+
+#: Every level.
+LEVELS: tuple[str, ...] = (
+    *ALIGNED_LEVELS,
+    "copy.aligned",
+    "copy.unaligned",
+    "copy.lead",
+    "copy.few",
+    "copy.single",
+    "copy.bytewise",
+)
+
+#: Bytes, address they are read from, address they are written to (what counts is modulo four).
+Copy = tuple[int, int, int]
+
+
+def copy_trips(copies: Iterable[Copy], levels: tuple[str, ...] = LEVELS) -> dict[str, float]:
+    """How often each level runs over some copies.
+
+    Args:
+        copies: each copy's bytes and addresses; one of no bytes is a call all the same.
+        levels: the levels to report; the others must not occur.
+
+    Returns:
+        Turns by level: ``long`` copies of 16 bytes and more, blocks and words of those, words of
+        shorter ones, remainders of one to three bytes (``tail``), of two or three (``tail_half``)
+        and their bytes; then whether the addresses were ``aligned``, and of those that were not:
+        ``unaligned`` ones of 8 bytes and more, after a ``lead`` to an aligned target; ``few`` of 4
+        to 7, copied by ``single`` bytes; and the bytes that ARMv6-M copies one by one.
+    """
+    turns: Counter[str] = Counter()
+    for (length, source, target), times in Counter(
+        (n, source % 4, target % 4) for n, source, target in copies
+    ).items():
+        for level, count in _one(length, source, target).items():
+            turns[level] += count * times
+    return {level: float(turns[level]) for level in levels}
+
+
+def _one(length: int, source: int, target: int) -> dict[str, int]:
+    if source == target == 0:
+        rest = _rest(length)
+        if length < 16:
+            rest["copy.short_word"] = rest.pop("copy.word")
+        return rest | {
+            "copy.aligned": 1,
+            "copy.long": int(length >= 16),
+            "copy.tail_byte": length % 4,
+        }
+    turns = {"copy.bytewise": length}
+    if length >= 8:
+        lead = -target % 4
+        return turns | {"copy.unaligned": 1, "copy.lead": int(lead > 0)} | _rest(length - lead)
+    if length >= 4:
+        return turns | {"copy.few": 1, "copy.single": length - 3}
+    return turns | _rest(length)
+
+
+def _rest(length: int) -> dict[str, int]:
+    """Turns from an aligned target on."""
+    return {
+        "copy.block64": length // 64,
+        "copy.block16": length % 64 // 16,
+        "copy.word": length % 16 // 4,
+        "copy.tail": int(length % 4 > 0),
+        "copy.tail_half": int(length % 4 >= 2),
+    }

@@ -1,0 +1,238 @@
+"""Kernel calls of the operators that move elements: their loops as formulas of the shape.
+
+At O3 the compiler copies bytes by words where it can: a run of eight or more bytes between aligned
+addresses takes a turn for each word, any other a turn for each byte. Where a turn for a word does
+not exist (Os), it costs as much as four for bytes, so the levels serve both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from mcusim.graph import DType, Node, Tensor
+from mcusim.kernels.contract import KernelCall, Trips
+from mcusim.kernels.memory_copy import ALIGNED_LEVELS, Copy, copy_trips
+from mcusim.kernels.reference.checks import int32_vector
+
+__all__ = [
+    "concatenation_call",
+    "copied_call",
+    "pack_call",
+    "reshape_call",
+    "simple_call",
+    "split_call",
+    "strided_slice_call",
+    "transpose_call",
+]
+
+#: Runs at least this long are copied by words where both addresses are aligned.
+_WORDWISE_BYTES = 8
+#: Rows at least this long are transposed four bytes at a time.
+_WIDE_ROW = 17
+#: ``sizeof(StridedSliceParams)``, which the kernel copies to extend it to five dimensions.
+_STRIDED_SLICE_PARAMS_BYTES = 84
+
+
+def _named(node: Node, function: str, dtype: DType, trips: Trips) -> KernelCall:
+    return KernelCall(
+        f"reference_ops::{function}", f"reference/{node.name.lower()}_{dtype.value}", trips
+    )
+
+
+def simple_call(node: Node) -> KernelCall:
+    """A kernel whose loops were never counted: one turn for each element that it writes."""
+    function = "".join(word.capitalize() for word in node.name.split("_"))
+    elements = sum(t.elements for t in node.outputs)
+    return _named(node, function, node.output().dtype, {"call": 1, "element": elements})
+
+
+def _shape_copy(tensor: Tensor) -> Copy:
+    """``RuntimeShape`` copies its dimensions with memcpy."""
+    return 4 * len(tensor.shape), 0, 0
+
+
+def _around(axis: int, tensor: Tensor) -> dict[str, float]:
+    """Turns of the loops that multiply the dimensions before and after an axis."""
+    return {"before": float(axis), "after": float(len(tensor.shape) - 1 - axis)}
+
+
+def reshape_call(node: Node) -> KernelCall:
+    """Source: ``EvalReshapeReference``; it copies, as input and output lie apart."""
+    x = node.input(0)
+    trips = {"call": 1.0, "dimension": float(len(x.shape))}
+    return _named(node, "Reshape", x.dtype, trips | copy_trips([(x.bytes, 0, 0)], ALIGNED_LEVELS))
+
+
+def copied_call(node: Node) -> KernelCall:
+    """SQUEEZE, which is one memcpy."""
+    return simple_call(node)
+
+
+def concatenation_call(node: Node) -> KernelCall:
+    """Source: ``EvalUnquantized`` and ``reference_ops::Concatenation``."""
+    output = node.output()
+    tensors = [node.input(i) for i in range(len(node.inputs))]
+    axis = node.options.integer("axis") % max(1, len(output.shape))
+    outer = math.prod(output.shape[:axis])
+    lengths = [t.bytes // outer for t in tensors]
+
+    def copies() -> Iterator[Copy]:
+        yield _shape_copy(output)
+        for tensor in tensors:
+            yield _shape_copy(tensor)
+            yield _shape_copy(tensor)
+        target = 0
+        for turn in range(outer):
+            for length in lengths:
+                yield length, turn * length, target
+                target += length
+
+    trips = {
+        "call": 1.0,
+        **_around(axis, output),
+        "input": float(len(tensors)),
+        "input.dimension": float(sum(len(t.shape) for t in tensors)),
+        "outer": float(outer),
+        "segment": float(outer * len(tensors)),
+    }
+    return _named(node, "Concatenation", output.dtype, trips | copy_trips(copies()))
+
+
+def _runs(segments: Iterator[Copy]) -> dict[str, float]:
+    """Turns of a loop that copies element by element, which O3 turns into words."""
+    wordwise = words = elements = 0
+    for length, source, target in segments:
+        if length >= _WORDWISE_BYTES and source % 4 == target % 4 == 0:
+            wordwise += 1
+            words += length // 4
+            elements += length % 4
+        else:
+            elements += length
+    return {
+        "segment.wordwise": float(wordwise),
+        "segment.word": float(words),
+        "segment.byte": float(elements),
+    }
+
+
+def split_call(node: Node) -> KernelCall:
+    """SPLIT and SPLIT_V. Source: ``SplitImpl``."""
+    if node.name == "SPLIT":
+        x, axis_tensor = node.input(1), node.input(0)
+    else:
+        x, axis_tensor = node.input(0), node.input(2)
+    axis = 0 if axis_tensor.data is None else int32_vector(axis_tensor.data)[0]
+    axis %= max(1, len(x.shape))
+    outer = math.prod(x.shape[:axis])
+    lengths = [t.bytes // outer for t in node.outputs]
+
+    def segments() -> Iterator[Copy]:
+        source = 0
+        for turn in range(outer):
+            for length in lengths:
+                yield length, source, turn * length
+                source += length
+
+    trips = {
+        "call": 1.0,
+        **_around(axis, x),
+        "outer": float(outer),
+        "segment": float(outer * len(lengths)),
+    }
+    return _named(node, "Split", x.dtype, trips | _runs(segments()))
+
+
+def pack_call(node: Node) -> KernelCall:
+    """PACK and UNPACK. Source: ``PackImpl`` and ``UnpackImpl``."""
+    if node.name == "PACK":
+        whole, parts = node.output(), [node.input(i) for i in range(len(node.inputs))]
+    else:
+        whole, parts = node.input(0), list(node.outputs)
+    axis = node.options.integer("axis") % max(1, len(whole.shape))
+    outer = math.prod(whole.shape[:axis])
+    length = whole.bytes // (outer * len(parts))
+
+    def segments() -> Iterator[Copy]:
+        for position in range(len(parts)):
+            for turn in range(outer):
+                yield length, turn * length, (turn * len(parts) + position) * length
+
+    trips = {
+        "call": 1.0,
+        **_around(axis, whole),
+        "part": float(len(parts)),
+        "segment": float(outer * len(parts)),
+    }
+    return _named(node, node.name.capitalize(), whole.dtype, trips | _runs(segments()))
+
+
+def transpose_call(node: Node) -> KernelCall:
+    """Source: ``reference_ops::Transpose``, which calls itself for each dimension but the last.
+
+    The compiler inlines some of the depths, so that a row costs differently by rank.
+    """
+    x, output = node.input(0), node.output()
+    rank = len(output.shape)
+    order = node.input(1).data
+    rows = math.prod(output.shape[:-1])
+    nodes = sum(math.prod(output.shape[:depth]) for depth in range(1, rank - 1))
+    length = output.shape[-1] if rank else 1
+    strided = order is not None and rank > 0 and int32_vector(order)[-1] != rank - 1
+    wide = x.dtype is DType.INT8 and length >= _WIDE_ROW and length * rows % 4 == 0
+    trips = {
+        "call": 1.0,
+        "dimension": float(rank),
+        "node": float(nodes),
+        "row": float(rows),
+        "row.of_matrix": float(rows * (rank == 2)),
+        "row.of_three": float(rows * (rank == 3)),
+        "row.quad": float(rows * (length // 4) * wide),
+        "element": float(rows * (length % 4 if wide else length)),
+        "element.strided": float(rows * (length % 4 if wide else length) * strided),
+    }
+    shapes = copy_trips([_shape_copy(x), _shape_copy(output)], ALIGNED_LEVELS)
+    return _named(node, "Transpose", x.dtype, trips | shapes)
+
+
+def strided_slice_call(node: Node, ranges: list[tuple[int, int, int]]) -> KernelCall:
+    """Source: ``reference_ops::StridedSlice``, five loops deep.
+
+    Args:
+        node: the operator.
+        ranges: start, stop and stride of each dimension of its input.
+    """
+    x, output = node.input(0), node.output()
+    size = x.dtype.numpy.itemsize
+    five = [(0, 1, 1)] * (5 - len(ranges)) + ranges
+    extents = [1] * (5 - len(ranges)) + list(x.shape)
+    counts = [len(range(*r)) for r in five]
+    start, _, stride = five[4]
+    unit = stride == 1
+
+    def copies() -> Iterator[Copy]:
+        yield _STRIDED_SLICE_PARAMS_BYTES, 0, 0
+        for tensor in (x, x, output, output):
+            yield _shape_copy(tensor)
+        if not unit:
+            return
+        target = 0
+        length = counts[4] * size
+        for i0 in range(*five[0]):
+            for i1 in range(*five[1]):
+                for i2 in range(*five[2]):
+                    for i3 in range(*five[3]):
+                        row = ((i0 * extents[1] + i1) * extents[2] + i2) * extents[3] + i3
+                        yield length, (row * extents[4] + start) * size, target
+                        target += length
+
+    trips = {
+        "call": 1.0,
+        "dimension": float(len(x.shape)),
+        "plane": float(math.prod(counts[:2])),
+        "row": float(math.prod(counts[:3])),
+        "column": float(math.prod(counts[:4])),
+        "column.copied": float(math.prod(counts[:4]) * unit),
+        "element": float(math.prod(counts) * (not unit)),
+    }
+    return _named(node, "StridedSlice", x.dtype, trips | copy_trips(copies()))

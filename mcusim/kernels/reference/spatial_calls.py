@@ -1,0 +1,147 @@
+"""Kernel calls of padding and resizing: their loops as formulas of the shape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import chain, repeat
+
+import numpy as np
+
+from mcusim.graph import Node
+from mcusim.kernels.contract import KernelCall
+from mcusim.kernels.memory_copy import Copy, copy_trips
+from mcusim.kernels.reference.checks import int32_vector
+
+__all__ = ["pad_call", "resize_bilinear_call", "resize_nearest_call"]
+
+
+def pad_call(node: Node) -> KernelCall:
+    """PAD and PADV2, five loops deep, with up to ten comparisons for each element.
+
+    The comparisons go from the outermost dimension inwards, below and beyond in turn, and stop at
+    the first that tells an element of the padding; the compiler turns those of the inner dimensions
+    into loops of their own. So it counts where an element is told.
+
+    Source: ``reference_ops::PadImpl``.
+    """
+    output = node.output()
+    five = (1,) * (5 - len(output.shape)) + output.shape
+    given = node.input(1).data
+    paddings = [0] * (2 * len(output.shape)) if given is None else int32_vector(given)
+    edges = [0] * (10 - len(paddings)) + [max(0, p) for p in paddings]
+    alive = 1
+    told: list[tuple[int, int]] = []
+    for axis, extent in enumerate(five):
+        behind = math.prod(five[axis + 1 :])
+        before, after = edges[2 * axis], edges[2 * axis + 1]
+        told.append((alive * before * behind, alive * after * behind))
+        alive *= extent - before - after
+    early = sum(sum(pair) for pair in told[:3]) + told[3][0]
+    trips = {
+        "call": 1.0,
+        "row": float(math.prod(five[:3])),
+        "column": float(math.prod(five[:4])),
+        "element.copied": float(alive),
+        "element.early": float(early),
+        "element.late": float(told[3][1] + told[4][0]),
+        "element.last": float(told[4][1]),
+    }
+    name = f"reference/{node.name.lower()}_{output.dtype.value}"
+    return KernelCall("reference_ops::Pad", name, trips)
+
+
+def resize_bilinear_call(node: Node) -> KernelCall:
+    """Source: ``reference_ops::ResizeBilinear`` and ``ResizeBilinearInteger``."""
+    output = node.output()
+    batches, height, width, _ = output.shape
+    rows, columns = batches * height, batches * height * width
+    half = node.options.flag("half_pixel_centers")
+    trips = {
+        "call": 1.0,
+        "row": float(rows),
+        "column": float(columns),
+        "coordinate.half_pixel": float((rows + columns) * half),
+        "element": float(output.elements),
+    }
+    return KernelCall(
+        "reference_ops::ResizeBilinear", f"reference/resize_bilinear_{output.dtype.value}", trips
+    )
+
+
+def resize_nearest_call(node: Node) -> KernelCall:
+    """Source: ``reference_ops::ResizeNearestNeighbor``.
+
+    It finds the source of a row once for each row and that of a column once for each pixel. What
+    that costs depends on the coordinate: ``floorf`` is done sooner with zero, and with numbers
+    below one or whole; soft float divides for longer where the scale is no short fraction, and adds
+    half a pixel where zero costs less.
+    """
+    x, output = node.input(0), node.output()
+    batches, height, width, channels = output.shape
+    rows, columns = batches * height, batches * height * width
+    length = channels * output.dtype.numpy.itemsize
+    half = node.options.flag("half_pixel_centers")
+    nonzero = fraction = row_turns = turns = 0
+    for extent, out_extent, times in ((x.shape[1], height, batches), (x.shape[2], width, rows)):
+        division = _division_turns(node, extent, out_extent)
+        row_turns += rows * division
+        turns += times * out_extent * division
+        coordinates = _coordinates(node, extent, out_extent)
+        is_fraction = coordinates != np.floor(coordinates)
+        nonzero += times * int(np.count_nonzero(coordinates))
+        fraction += times * int(np.count_nonzero((coordinates >= 1) & is_fraction))
+
+    def copies() -> Iterator[Copy]:
+        sources = np.floor(_coordinates(node, x.shape[2], width)).astype(int).tolist()
+        for row in range(rows):
+            for column, source in enumerate(sources):
+                yield length, source * length, (row * width + column) * length
+
+    aligned = length % 4 == 0
+    all_copies = repeat((length, 0, 0), columns) if aligned else copies()
+    shape = (4 * len(x.shape), 0, 0)
+    trips = {
+        "call": 1.0,
+        "row": float(rows),
+        "row.division_turn": float(row_turns),
+        "column": float(columns),
+        "coordinate.division_turn": float(turns),
+        "coordinate.half_pixel": float((rows + columns) * half),
+        "coordinate.nonzero": float(nonzero),
+        "coordinate.fraction": float(fraction),
+    }
+    return KernelCall(
+        "reference_ops::ResizeNearestNeighbor",
+        f"reference/resize_nearest_neighbor_{output.dtype.value}",
+        trips | copy_trips(chain((shape,) * 4, all_copies)),
+    )
+
+
+def _scaled_extents(node: Node, extent: int, out_extent: int) -> tuple[int, int]:
+    if node.options.flag("align_corners") and out_extent > 1:
+        return extent - 1, out_extent - 1
+    return extent, out_extent
+
+
+def _division_turns(node: Node, extent: int, out_extent: int) -> int:
+    """Turns of the loop of libgcc's ``__divsf3``, which finds four bits of the quotient in each.
+
+    There are none for a power of two, and it ends when nothing is left to divide.
+    """
+    dividend, divisor = _scaled_extents(node, extent, out_extent)
+    if divisor & (divisor - 1) == 0:
+        return 0
+    odd = divisor // (divisor & -divisor)
+    quotient_bits = (dividend // odd).bit_length() if dividend % odd == 0 else 24
+    return math.ceil(quotient_bits / 4)
+
+
+def _coordinates(
+    node: Node, extent: int, out_extent: int
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Source coordinates along one axis before they are rounded, in float32."""
+    offset = np.float32(0.5 if node.options.flag("half_pixel_centers") else 0)
+    positions = np.arange(out_extent, dtype=np.float32)
+    dividend, divisor = _scaled_extents(node, extent, out_extent)
+    return (positions + offset) * (np.float32(dividend) / np.float32(divisor))
