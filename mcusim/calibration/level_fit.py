@@ -15,6 +15,7 @@ from mcusim.instruction_mix import CLASSES
 __all__ = [
     "Floats",
     "LevelFit",
+    "Prior",
     "Sample",
     "fit_levels",
     "fit_sample",
@@ -29,17 +30,15 @@ _LEAVE_ONE_OUT_ROWS = 12
 _FOLDS = 10
 #: Pull towards zero, relative to columns of unit norm; it decides only what the counts leave open.
 _RIDGE = 1e-9
-#: What a turn of a level executes is taken to differ by this much, relative, from the same level of
-#: the kernel that the fit leans on (or from the very same code there), and a row's count by this
-#: much from its levels' sum.
-_PRIOR_SPREAD = 0.3
-_KNOWN_SPREAD = 0.001
+#: A row's count is taken to differ by this much, relative, from its levels' sum; beside a prior's
+#: spread it says which of the two to believe.
 _ROW_SPREAD = 0.003
 #: Rows whose data happened to be untypical pull less: beyond this many typical errors, as the
 #: inverse of the error (Huber). Typical errors below the floor are rounding, not data.
 _HUBER = 1.5
 _HUBER_FLOOR = 0.0005
 _HUBER_ROUNDS = 3
+_TOO_FEW_TO_DOUBT = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +67,25 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
+class Prior:
+    """What levels cost in code much like a kernel's.
+
+    Attributes:
+        per_turn: shape ``(levels, classes)``; NaN for a level of which nothing is known.
+        spread: how far the kernel's own levels may be from that, relative, one standard deviation,
+            shape ``(levels,)``; infinite to ask it of levels only that no row runs.
+    """
+
+    per_turn: Floats
+    spread: Floats
+
+    @classmethod
+    def none(cls, levels: int, classes: int) -> Prior:
+        """A prior that knows nothing, to be filled in."""
+        return cls(np.full((levels, classes), np.nan), np.ones(levels))
+
+
+@dataclass(frozen=True, eq=False)
 class LevelFit:
     """A fit, with its errors where it was fitted and where it was not.
 
@@ -85,56 +103,43 @@ class LevelFit:
     rank: int
 
 
-def fit_levels(
-    turns: Floats,
-    counts: Floats,
-    prior: Floats | None = None,
-    known: npt.NDArray[np.bool_] | None = None,
-) -> Floats:
+def fit_levels(turns: Floats, counts: Floats, prior: Prior | None = None) -> Floats:
     """Non-negative least squares of relative errors, class by class, robust to odd rows.
 
     Args:
         turns: how often each level runs, shape ``(n, levels)``.
         counts: instructions by class, shape ``(n, classes)``; the first ``len(CLASSES)`` columns
             sum to the row's total, whose inverse weighs the row.
-        prior: what a turn of each level executes in a kernel much like this one, for rows too few
-            to tell the levels apart; shape ``(levels, classes)``, NaN for levels of its own.
-        known: levels that are the very same code there, shape ``(levels,)``.
+        prior: what levels cost in code much like this, for what the rows do not tell.
 
     Returns:
         What one turn executes, shape ``(levels, classes)``.
     """
     totals = _total(counts)
-    if prior is not None:
-        spread = np.full(turns.shape[1], _PRIOR_SPREAD)
-        if known is not None:
-            spread[known] = _KNOWN_SPREAD
-        return _weighted(turns, counts, 1.0 / totals, prior, spread)
     trust = np.ones(len(totals))
-    for _ in range(_HUBER_ROUNDS):
-        errors = np.abs(_total(turns @ _weighted(turns, counts, trust / totals)) / totals - 1.0)
+    for _ in range(_HUBER_ROUNDS if len(totals) > _TOO_FEW_TO_DOUBT else 0):
+        found = _weighted(turns, counts, trust / totals, prior)
+        errors = np.abs(_total(turns @ found) / totals - 1.0)
         typical = max(float(np.median(errors)) / 0.6745, _HUBER_FLOOR)
         trust = np.sqrt(np.minimum(1.0, _HUBER * typical / np.maximum(errors, 1e-12)))
-    return _weighted(turns, counts, trust / totals)
+    return _weighted(turns, counts, trust / totals, prior)
 
 
-def _weighted(
-    turns: Floats,
-    counts: Floats,
-    weights: Floats,
-    prior: Floats | None = None,
-    spread: Floats | None = None,
-) -> Floats:
+def _weighted(turns: Floats, counts: Floats, weights: Floats, prior: Prior | None) -> Floats:
     columns = turns * weights[:, np.newaxis]
     norms = np.linalg.norm(columns, axis=0)
     norms[norms == 0.0] = 1.0
     pull = np.full(turns.shape[1], np.sqrt(_RIDGE))
     towards = np.zeros((turns.shape[1], counts.shape[1]))
-    if prior is not None and spread is not None:
-        leaned_on = np.nan_to_num(prior)
+    if prior is not None:
+        leaned_on = np.nan_to_num(prior.per_turn)
+        # An infinite spread leaves a level to the rows, as long as there is one that runs it.
+        spread = np.where(np.isinf(prior.spread) & ~turns.any(axis=0), 1.0, prior.spread)
         firm = _ROW_SPREAD / (spread * np.maximum(_total(leaned_on), 1.0)) / norms
-        pull = np.where(np.isfinite(prior.sum(axis=1)), firm, pull)
-        towards = leaned_on * (pull * norms)[:, np.newaxis]
+        pull = np.where(np.isfinite(prior.per_turn.sum(axis=1)) & (firm > 0.0), firm, pull)
+        towards = (
+            np.where(firm[:, np.newaxis] > 0.0, leaned_on, 0.0) * (pull * norms)[:, np.newaxis]
+        )
     system = np.vstack([columns / norms, np.diag(pull)])
     targets = np.vstack([counts * weights[:, np.newaxis], towards])
     per_turn = np.zeros((turns.shape[1], counts.shape[1]))
@@ -149,78 +154,96 @@ def _total(counts: Floats) -> Floats:
     return totals
 
 
-def fit_sample(
-    sample: Sample, prior: Floats | None = None, known: npt.NDArray[np.bool_] | None = None
-) -> LevelFit:
-    """Fit all rows, and predict each row from a fit that has not seen it.
-
-    Args:
-        sample: the rows.
-        prior: as in :func:`fit_levels`.
-        known: as in :func:`fit_levels`.
-    """
-    per_turn = fit_levels(sample.turns, sample.counts, prior, known)
+def fit_sample(sample: Sample, prior: Prior | None = None) -> LevelFit:
+    """Fit all rows, and predict each row from a fit that has not seen it."""
+    per_turn = fit_levels(sample.turns, sample.counts, prior)
     held_out = np.full(len(sample.ids), np.nan)
     expected = sample.turns if sample.typical_turns is None else sample.typical_turns
     for fold in folds(sample.ids):
         rest = np.setdiff1d(np.arange(len(sample.ids)), fold)
         if rest.size or prior is not None:
-            seen = fit_levels(sample.turns[rest], sample.counts[rest], prior, known)
+            seen = fit_levels(sample.turns[rest], sample.counts[rest], prior)
             held_out[fold] = _errors(seen, sample, expected)[fold]
     return LevelFit(per_turn, _errors(per_turn, sample, sample.turns), held_out, _rank(sample))
 
 
 def fit_together(
-    samples: Mapping[str, Sample], is_shared: Callable[[str], bool]
+    samples: Mapping[str, Sample],
+    is_shared: Callable[[str], bool],
+    priors: Mapping[str, Prior] | None = None,
 ) -> dict[str, LevelFit]:
     """Fit several kernels at once, whose shared levels cost the same in each.
 
     Args:
         samples: rows of each kernel, of one build.
         is_shared: whether a level is code that all of them call.
+        priors: for some kernels, what their own levels cost in code much like them.
 
     Returns:
         Each kernel's fit; a row kept out is kept out of the shared levels' cost, too.
     """
     if not samples:
         return {}
-    columns = list(
-        dict.fromkeys(
-            ("" if is_shared(level) else name, level)
-            for name, sample in samples.items()
-            for level in sample.levels
+    columns = {
+        column: position
+        for position, column in enumerate(
+            dict.fromkeys(
+                ("" if is_shared(level) else name, level)
+                for name, sample in samples.items()
+                for level in sample.levels
+            )
         )
-    )
-    own = {
-        name: [columns.index(("" if is_shared(n) else name, n)) for n in sample.levels]
+    }
+    places = {
+        name: [columns["" if is_shared(n) else name, n] for n in sample.levels]
         for name, sample in samples.items()
     }
+    together = _side_by_side(samples, places, list(columns))
+    prior = Prior.none(len(columns), together.counts.shape[1])
+    for name, own in (priors or {}).items():
+        for position, level in enumerate(samples[name].levels):
+            if not is_shared(level):
+                prior.per_turn[places[name][position]] = own.per_turn[position]
+                prior.spread[places[name][position]] = own.spread[position]
+    fit = fit_sample(together, prior)
+    ends = np.cumsum([len(sample.ids) for sample in samples.values()])
+    return {
+        name: LevelFit(
+            fit.per_turn[places[name]],
+            fit.fit_errors[end - len(sample.ids) : end],
+            fit.held_out_errors[end - len(sample.ids) : end],
+            _rank(sample),
+        )
+        for end, (name, sample) in zip(ends, samples.items(), strict=True)
+    }
+
+
+def _side_by_side(
+    samples: Mapping[str, Sample],
+    places: Mapping[str, Sequence[int]],
+    columns: Sequence[tuple[str, str]],
+) -> Sample:
+    """All rows as one sample, each kernel's turns in its own and the shared columns."""
 
     def spread_out(name: str, turns: Floats) -> Floats:
         wide = np.zeros((len(turns), len(columns)))
-        wide[:, own[name]] = turns
+        wide[:, places[name]] = turns
         return wide
 
-    fit = fit_sample(
-        Sample(
-            tuple(i for sample in samples.values() for i in sample.ids),
-            tuple(level for _, level in columns),
-            np.vstack([spread_out(name, sample.turns) for name, sample in samples.items()]),
-            np.vstack([sample.counts for sample in samples.values()]),
-        )
+    return Sample(
+        tuple(i for sample in samples.values() for i in sample.ids),
+        tuple(level for _, level in columns),
+        np.vstack([spread_out(name, sample.turns) for name, sample in samples.items()]),
+        np.vstack([sample.counts for sample in samples.values()]),
+        np.vstack(
+            [
+                spread_out(
+                    name, sample.turns if sample.typical_turns is None else sample.typical_turns
+                )
+                for name, sample in samples.items()
+            ]
+        ),
     )
-    fits = {}
-    start = 0
-    for name, sample in samples.items():
-        stop = start + len(sample.ids)
-        fits[name] = LevelFit(
-            fit.per_turn[own[name]],
-            fit.fit_errors[start:stop],
-            fit.held_out_errors[start:stop],
-            _rank(sample),
-        )
-        start = stop
-    return fits
 
 
 def _rank(sample: Sample) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mcusim.calibration.counted import CountedRow
-from mcusim.calibration.level_fit import Floats, LevelFit, Sample, fit_sample, fit_together
+from mcusim.calibration.level_fit import Floats, LevelFit, Prior, Sample, fit_sample, fit_together
 from mcusim.errors import McusimError
 from mcusim.kernels.contract import KernelCall
 
@@ -34,9 +34,6 @@ _COMMON_LEVELS: tuple[tuple[str, str, tuple[str, ...]], ...] = tuple(
         ("row", "mul_int8", ("sub_int8", "sub_float32", "mul_int16", "mul_float32")),
         ("broadcast.dimension", "mul_int8", ("maximum_int8",)),
         ("row", "mul_int8", ("maximum_int8",)),
-        ("broadcast.dimension", "maximum_int8", ("minimum_int8",)),
-        ("row", "maximum_int8", ("minimum_int8",)),
-        ("row.element", "maximum_int8", ("minimum_int8",)),
         ("call", "maximum_int8", ("maximum_float32", "minimum_float32")),
         ("dimension", "maximum_int8", ("maximum_float32", "minimum_float32")),
         ("broadcast.dimension", "maximum_int8", ("maximum_float32", "minimum_float32")),
@@ -48,7 +45,13 @@ _COMMON_LEVELS: tuple[tuple[str, str, tuple[str, ...]], ...] = tuple(
         ("dimension", "quantize_int8", ("quantize_int16",)),
     )
 )
-_TOLD_FIRST = ("reference/add_int8", "reference/mul_int8")
+#: Operators that are one piece of code with another comparison in it, fitted on each other's rows.
+_TWINS = (("maximum", "minimum"),)
+#: How far a level may be from what it costs elsewhere, relative: in the very same code; in a like
+#: kernel, for rows too few to tell; and in a like kernel, for levels that plenty of rows never run.
+_EXACTLY = 0.001
+_CLOSELY = 0.3
+_UNSEEN_ONLY = np.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,60 +118,108 @@ def fit_profiles(
 
 
 def _fit_build(samples: Mapping[str, Sample]) -> dict[str, tuple[LevelFit, str]]:
-    """Fit all profiles of one build; beside each fit the profile it leans on."""
-    few = {profile for profile, sample in samples.items() if len(sample.ids) <= _FEW_ROWS}
-    sharing = {
-        profile: sample
-        for profile, sample in samples.items()
-        if profile not in few and any(_is_shared(level) for level in sample.levels)
+    """Fit all profiles of one build; beside each fit the profile it leans on, of few rows."""
+    merged = {p: s for p, s in samples.items() if _first_twin(p, samples) == p}
+    for profile, sample in samples.items():
+        if profile not in merged:
+            first = _first_twin(profile, samples)
+            merged[first] = _joined(merged[first], sample)
+    fits = _fit_merged(merged)
+    results = {}
+    for profile, sample in samples.items():
+        fit, leans_on = fits[_first_twin(profile, samples)]
+        position = {name: i for i, name in enumerate(merged[_first_twin(profile, samples)].ids)}
+        own = [position[name] for name in sample.ids]
+        results[profile] = (
+            replace(fit, fit_errors=fit.fit_errors[own], held_out_errors=fit.held_out_errors[own]),
+            leans_on,
+        )
+    return results
+
+
+def _first_twin(profile: str, samples: Mapping[str, Sample]) -> str:
+    """The profile with which this one shares its code, itself when there is none."""
+    for first, second in _TWINS:
+        other = profile.replace(f"/{second}_", f"/{first}_")
+        if other in samples and samples[other].levels == samples[profile].levels:
+            return other
+    return profile
+
+
+def _joined(first: Sample, second: Sample) -> Sample:
+    def typical(sample: Sample) -> Floats:
+        return sample.turns if sample.typical_turns is None else sample.typical_turns
+
+    return Sample(
+        first.ids + second.ids,
+        first.levels,
+        np.vstack([first.turns, second.turns]),
+        np.vstack([first.counts, second.counts]),
+        np.vstack([typical(first), typical(second)]),
+    )
+
+
+def _fit_merged(samples: Mapping[str, Sample]) -> dict[str, tuple[LevelFit, str]]:
+    sharing = {p for p, s in samples.items() if any(_is_shared(level) for level in s.levels)}
+    plenty = {p: s for p, s in samples.items() if len(s.ids) > _FEW_ROWS}
+    first = _fit_all({p: s for p, s in plenty.items() if p in sharing}, plenty, {})
+    priors = {
+        profile: prior
+        for profile in plenty
+        if (prior := _prior(profile, samples, first, _UNSEEN_ONLY)) is not None
     }
-    fits = {profile: (fit, "") for profile, fit in fit_together(sharing, _is_shared).items()}
-    alone = [profile for profile in samples if profile not in few and profile not in sharing]
-    for profile in sorted(alone, key=lambda profile: (profile not in _TOLD_FIRST, profile)):
-        prior = _common_levels(profile, samples, fits)
-        fits[profile] = fit_sample(samples[profile], prior), ""
-    for profile in sorted(few, key=lambda profile: (-len(samples[profile].ids), profile)):
-        prior = _common_levels(profile, samples, fits)
-        leaning = _leaning(profile, samples, fits, few) if prior is None else None
-        fits[profile] = leaning or (fit_sample(samples[profile], prior), "")
-    return fits
+    fits = _fit_all({p: s for p, s in plenty.items() if p in sharing}, plenty, priors)
+    results = {profile: (fit, "") for profile, fit in fits.items()}
+    for profile in sorted(set(samples) - set(plenty)):
+        prior = _prior(profile, samples, fits, _CLOSELY)
+        leans_on = "" if prior is None else _like(profile, samples, fits)
+        results[profile] = fit_sample(samples[profile], prior), leans_on
+    return results
+
+
+def _fit_all(
+    sharing: Mapping[str, Sample], samples: Mapping[str, Sample], priors: Mapping[str, Prior]
+) -> dict[str, LevelFit]:
+    known = {profile: priors[profile] for profile in sharing if profile in priors}
+    alone = {p: fit_sample(s, priors.get(p)) for p, s in samples.items() if p not in sharing}
+    return fit_together(sharing, _is_shared, known) | alone
 
 
 def _is_shared(level: str) -> bool:
     return level.startswith(_SHARED_PREFIX)
 
 
-def _leaning(
-    profile: str,
-    samples: Mapping[str, Sample],
-    fits: Mapping[str, tuple[LevelFit, str]],
-    few: set[str],
-) -> tuple[LevelFit, str] | None:
-    """Fit a profile of few rows towards the same kernel on another type, where there is one."""
-    sample = samples[profile]
+def _like(profile: str, samples: Mapping[str, Sample], fits: Mapping[str, LevelFit]) -> str:
+    """The same kernel on another type, of those fitted the one with most levels in common."""
     stem = profile.rpartition("_")[0]
-    for dtype in ("int8", "float32", "int16"):
-        other = f"{stem}_{dtype}"
-        if other not in few and other in samples:
-            levels = samples[other].levels
-            if set(levels) == set(sample.levels):
-                order = [levels.index(level) for level in sample.levels]
-                known = np.array([_is_shared(level) for level in sample.levels])
-                return fit_sample(sample, fits[other][0].per_turn[order], known), other
-    return None
+    others = [
+        f"{stem}_{dtype}"
+        for dtype in ("int8", "float32", "int16")
+        if f"{stem}_{dtype}" != profile and f"{stem}_{dtype}" in fits
+    ]
+    own = set(samples[profile].levels)
+    return max(others, key=lambda other: len(own & set(samples[other].levels)), default="")
 
 
-def _common_levels(
-    profile: str, samples: Mapping[str, Sample], fits: Mapping[str, tuple[LevelFit, str]]
-) -> Floats | None:
-    """What the levels in common with another profile execute there, NaN for the others."""
+def _prior(
+    profile: str, samples: Mapping[str, Sample], fits: Mapping[str, LevelFit], spread: float
+) -> Prior | None:
+    """What the same levels cost on another type, or in another kernel that has them in common."""
     sample = samples[profile]
-    prior = np.full((len(sample.levels), sample.counts.shape[1]), np.nan)
-    for level, source, names in _COMMON_LEVELS:
-        if profile in names and source in fits and level in sample.levels:
-            position = samples[source].levels.index(level)
-            prior[sample.levels.index(level)] = fits[source][0].per_turn[position]
-    return None if np.isnan(prior).all() else prior
+    prior = Prior.none(len(sample.levels), sample.counts.shape[1])
+    prior.spread[:] = spread
+    sources = [(level, _like(profile, samples, fits), spread) for level in sample.levels]
+    sources += [
+        (level, source, _CLOSELY) for level, source, names in _COMMON_LEVELS if profile in names
+    ]
+    for level, source, firmness in sources:
+        if source in fits and level in sample.levels and level in samples[source].levels:
+            theirs = samples[source].levels.index(level)
+            if samples[source].turns[:, theirs].any():
+                own = sample.levels.index(level)
+                prior.per_turn[own] = fits[source].per_turn[theirs]
+                prior.spread[own] = _EXACTLY if _is_shared(level) else firmness
+    return None if np.isnan(prior.per_turn).all() else prior
 
 
 def _sample(
