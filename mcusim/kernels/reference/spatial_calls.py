@@ -10,7 +10,7 @@ import numpy as np
 
 from mcusim.graph import Node
 from mcusim.kernels.contract import KernelCall
-from mcusim.kernels.memory_copy import Copy, copy_trips
+from mcusim.kernels.memory_copy import ALIGNED_LEVELS, Copy, copy_trips
 from mcusim.kernels.reference.checks import int32_vector
 
 __all__ = ["pad_call", "resize_bilinear_call", "resize_nearest_call"]
@@ -48,7 +48,9 @@ def pad_call(node: Node) -> KernelCall:
         "element.last": float(told[4][1]),
     }
     name = f"reference/{node.name.lower()}_{output.dtype.value}"
-    return KernelCall("reference_ops::Pad", name, trips)
+    # Three copies of each shape: from the tensor, to pass it on, to extend it.
+    shapes = copy_trips([(4 * len(output.shape), 0, 0)] * 6, ALIGNED_LEVELS)
+    return KernelCall("reference_ops::Pad", name, trips | shapes)
 
 
 def resize_bilinear_call(node: Node) -> KernelCall:
