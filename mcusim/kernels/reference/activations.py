@@ -1,4 +1,9 @@
-"""RELU, RELU6, LEAKY_RELU, PRELU, ELU and HARD_SWISH as TFLM's reference kernels compute them."""
+"""RELU, RELU6, LEAKY_RELU, PRELU, ELU and HARD_SWISH as TFLM's reference kernels compute them.
+
+Multipliers come from scales divided in double precision, as the interpreter divides them. A device
+build of August 2026 divides those of RELU, LEAKY_RELU and HARD_SWISH in float32, which moves some
+int16 results by one.
+"""
 
 from __future__ import annotations
 
@@ -41,11 +46,6 @@ def _require_scales(node: Node, *tensors: Tensor) -> None:
     require(all(tensor.scale > 0 for tensor in tensors), node, "a tensor has no scale")
 
 
-def _ratio(numerator: float, denominator: float) -> float:
-    """A quotient of scales as the library divides them, in float32."""
-    return float(np.float32(numerator) / np.float32(denominator))
-
-
 def _bind_relu(node: Node) -> BoundKernel:
     """Source: ``CalculateReluOpData``, ``ReluQuantized`` and ``ReluFloat``."""
     source, output = _checked(node, DType.FLOAT32, *_QUANTIZED)
@@ -55,7 +55,7 @@ def _bind_relu(node: Node) -> BoundKernel:
     if source.dtype is DType.INT16:
         zero_points = (source.zero_point, output.zero_point)
         require(zero_points == (0, 0), node, f"int16 tensors have zero points {zero_points}")
-    multiplier, shift = quantize_multiplier(_ratio(source.scale, output.scale))
+    multiplier, shift = quantize_multiplier(source.scale / output.scale)
     limits = np.iinfo(source.dtype.numpy)
     low, high = max(int(limits.min), output.zero_point), int(limits.max)
 
@@ -78,7 +78,7 @@ def _bind_relu6(node: Node) -> BoundKernel:
         _require_scales(node, source)
         limits = np.iinfo(source.dtype.numpy)
         low = source.zero_point
-        six = round_half_away(_ratio(6.0, source.scale)) + source.zero_point
+        six = round_half_away(float(np.float32(6) / np.float32(source.scale))) + source.zero_point
         high = min(max(six, int(limits.min)), int(limits.max))
     least, most = (source.dtype.numpy.type(bound) for bound in (low, high))
     return run_elements(node, lambda x: np.where(x > most, most, np.where(x < least, least, x)))
@@ -91,9 +91,8 @@ def _bind_leaky_relu(node: Node) -> BoundKernel:
     if source.dtype is DType.FLOAT32:
         return run_elements(node, lambda x: np.where(x > 0, x, x * alpha))
     _require_scales(node, source, output)
-    identity = quantize_multiplier(_ratio(source.scale, output.scale))
-    of_alpha = float(np.float32(source.scale) * alpha / np.float32(output.scale))
-    multiplier, shift = quantize_multiplier(of_alpha)
+    identity = quantize_multiplier(source.scale / output.scale)
+    multiplier, shift = quantize_multiplier(source.scale * float(alpha) / output.scale)
     sign = -1 if multiplier < 0 else 1
     limits = np.iinfo(source.dtype.numpy)
 
@@ -163,13 +162,10 @@ def _bind_hard_swish(node: Node) -> BoundKernel:
     if source.dtype is DType.FLOAT32:
         return run_elements(node, _hard_swish_floats)
     _require_scales(node, source, output)
-    fine_scale = np.float32(1 / 128) * np.float32(source.scale)
-    output_multiplier, output_shift = _int16_multiplier(
-        float(fine_scale / np.float32(output.scale))
-    )
+    fine_scale = source.scale / 128
+    output_multiplier, output_shift = _int16_multiplier(fine_scale / output.scale)
     require(output_shift <= 0, node, "the output's scale is below the input's / 128")
-    relu_scale = np.float32(3) / np.float32(32768)
-    relu_multiplier, relu_shift = _int16_multiplier(float(fine_scale / relu_scale))
+    relu_multiplier, relu_shift = _int16_multiplier(fine_scale / (3 / 32768))
 
     def hard_swish(x: Array) -> Array:
         fine = _int16(_int16(x.astype(np.int64) - source.zero_point) * 128)
@@ -233,7 +229,7 @@ def _relu_call(node: Node) -> KernelCall:
     if source.dtype is DType.FLOAT32:
         return unary_call(node)
     negative = typical_values(source) < 0
-    ratio = _ratio(source.scale, output.scale) if output.scale else 0.0
+    ratio = source.scale / output.scale if output.scale else 0.0
     alpha = abs(node.options.real("alpha")) if node.name == "LEAKY_RELU" else 1.0
     down = negative & (ratio * alpha < 1) | ~negative & (ratio < 1)
     return path_call(node, {"negative": negative, "positive": ~negative, "scaled_down": down})

@@ -32,7 +32,14 @@ _CASTS_FROM = (
     DType.FLOAT32,
     DType.BOOL,
 )
-_CASTS_TO = (DType.INT8, DType.INT16, DType.INT32, DType.UINT32, DType.FLOAT32)
+_CASTS_TO = (
+    DType.INT8,
+    DType.INT16,
+    DType.INT32,
+    DType.UINT32,
+    DType.FLOAT32,
+    DType.BOOL,
+)
 
 
 def _bind_quantize(node: Node) -> BoundKernel:
@@ -86,7 +93,7 @@ def _bind_cast(node: Node) -> BoundKernel:
     """Convert one type to another; a float saturates where the integer cannot hold it.
 
     Source: ``CastEval``. A device build of August 2026 has a plain C++ conversion: it saturates to
-    int32 and then keeps the low bits of a smaller integer.
+    int32 and then keeps the low bits of a smaller integer, and it refuses to write bool.
     """
     require_counts(node, 1)
     source, output = node.input(0), node.output()
@@ -94,6 +101,8 @@ def _bind_cast(node: Node) -> BoundKernel:
     supported(node, output, _CASTS_TO, "output")
     require(source.elements == output.elements, node, "input and output differ in size")
     target = output.dtype.numpy
+    if output.dtype is DType.BOOL:
+        return run_elements(node, lambda x: x != 0)
     if source.dtype is not DType.FLOAT32 or output.dtype is DType.FLOAT32:
         return run_elements(node, lambda x: x.astype(target))
     return run_elements(node, lambda x: _saturated(x, target))

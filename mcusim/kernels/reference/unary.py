@@ -1,7 +1,12 @@
-"""ABS, NEG, SQRT, RSQRT, SQUARE, EXP, LOG, SIN, COS, ROUND, FLOOR, CEIL and LOGICAL_NOT."""
+"""ABS, NEG, SQRT, RSQRT, SQUARE, EXP, LOG, SIN, COS, ROUND, FLOOR, CEIL and LOGICAL_NOT.
+
+Multipliers of ABS and RSQRT come from scales in double precision, as the interpreter computes them;
+a device build of August 2026 has float32 there, which moves some int16 results by one.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -86,8 +91,7 @@ def _bind_abs(node: Node) -> BoundKernel:
     _require_quantized(node, source, output)
     limits = np.iinfo(source.dtype.numpy)
     rescales = source.scale != output.scale
-    ratio = np.float32(source.scale) / np.float32(output.scale)
-    multiplier, shift = quantize_multiplier(float(ratio))
+    multiplier, shift = quantize_multiplier(source.scale / output.scale)
 
     def absolute(x: Array) -> Array:
         magnitude = np.abs(x.astype(np.int64) - source.zero_point)
@@ -105,8 +109,7 @@ def _bind_rsqrt(node: Node) -> BoundKernel:
         return run_elements(node, lambda x: np.float32(1) / np.sqrt(x))
     _require_quantized(node, source, output)
     limits = np.iinfo(source.dtype.numpy)
-    product = np.sqrt(np.float32(source.scale)) * np.float32(output.scale)
-    multiplier, shift = quantize_multiplier(1.0 / float(product))
+    multiplier, shift = quantize_multiplier(1.0 / (math.sqrt(source.scale) * output.scale))
     spare = 20
 
     def inverse_root(x: Array) -> Array:
