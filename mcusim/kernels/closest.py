@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -31,8 +31,8 @@ class PricedBuild:
         distance: relative standard deviation that pricing by another kernel or build adds; zero
             for the kernel's own.
         reason: why another one prices, in words; empty for the kernel's own.
-        levels: loop level of the pricing profile to the kernel's level that it stands for; empty
-            for the same names.
+        levels: loop level of the pricing profile to the kernel's level that it stands for, and to
+            how often it runs for one turn of that; not there where the name is the same.
     """
 
     kernel: str
@@ -41,7 +41,7 @@ class PricedBuild:
     build: ProfileBuild
     distance: float = 0.0
     reason: str = ""
-    levels: Mapping[str, str] = field(default_factory=dict)
+    levels: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
     @property
     def is_exact(self) -> bool:
@@ -64,8 +64,19 @@ class PricedBuild:
         """
         if self.profile == self.kernel:
             return self.build.mix(trips)
-        turns = [trips.get(self.levels.get(level, level), 0.0) for level in self.build.levels]
-        return InstructionMix(np.array(turns, dtype=np.float64) @ self.build.per_turn)
+        turns = np.zeros(len(self.build.levels))
+        for position, level in enumerate(self.build.levels):
+            own, times = self.levels.get(level, (level, 1.0))
+            turns[position] = times * trips.get(own, 0.0)
+        return InstructionMix(turns @ self.build.per_turn)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    profile: str
+    distance: float = 0.0
+    reason: str = ""
+    levels: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
 
 @cache
@@ -86,36 +97,49 @@ def closest_profile(name: str, core: str, build: str) -> PricedBuild | None:
     Raises:
         McusimError: a profile file is damaged.
     """
-    for candidate, distance, reason, levels in _candidates(name):
-        profile = load_profile(candidate)
+    for candidate in _candidates(name):
+        profile = load_profile(candidate.profile)
         found = _closest_build(profile.builds, core, build) if profile else None
         if profile and found:
             key, build_distance, build_reason = found
             return PricedBuild(
                 name,
-                candidate,
+                candidate.profile,
                 key,
                 profile.builds[key],
-                math.hypot(distance, build_distance),
-                "; ".join(part for part in (reason, build_reason) if part),
-                levels,
+                math.hypot(candidate.distance, build_distance),
+                "; ".join(part for part in (candidate.reason, build_reason) if part),
+                candidate.levels,
             )
     return None
 
 
-def _candidates(name: str) -> Iterator[tuple[str, float, str, Mapping[str, str]]]:
-    yield name, 0.0, "", {}
-    stand_in = _stand_ins().get(name)
-    if stand_in:
-        yield (
-            stand_in["profile"],
-            float(stand_in["distance"]),
-            f"priced as {stand_in['profile']}, not counted: {stand_in['reason']}",
-            stand_in.get("levels", {}),
-        )
+def _candidates(name: str) -> Iterator[_Candidate]:
+    """What may price a kernel, the best first."""
     stem, _, dtype = name.rpartition("_")
-    for other, distance in _tables()["type"].get(dtype, {}).items():
-        yield f"{stem}_{other}", distance, f"priced as {stem}_{other}, not counted", {}
+    own = {dtype: 0.0, **_tables()["type"].get(dtype, {})}
+    yield _Candidate(name)
+    yield from _stand_in(name, name, "")
+    yield from _stand_in(name, stem, dtype)
+    for other, distance in own.items():
+        if other != dtype:
+            yield _Candidate(f"{stem}_{other}", distance, f"priced as {stem}_{other}, not counted")
+    for other, distance in own.items():
+        if other != dtype:
+            for found in _stand_in(name, stem, other):
+                yield replace(found, distance=math.hypot(found.distance, distance))
+
+
+def _stand_in(name: str, key: str, dtype: str) -> Iterator[_Candidate]:
+    entry = _stand_ins().get(key)
+    if entry:
+        profile = f"{entry['profile']}_{dtype}" if dtype else entry["profile"]
+        levels = {
+            level: (own, 1.0) if isinstance(own, str) else (str(own[0]), float(own[1]))
+            for level, own in entry.get("levels", {}).items()
+        }
+        reason = f"priced as {profile}, not counted: {entry['reason']}"
+        yield _Candidate(profile, float(entry["distance"]), reason, levels)
 
 
 def _closest_build(
