@@ -168,7 +168,7 @@ def convolve(
     stored = out.reshape(-1)
     segments = windows.segments.size
     sums = np.empty(PIXELS * VECTORS * LANES, np.int32)
-    spare = np.empty(LANES, out.dtype)
+    spare = np.empty(PIXELS * LANES, out.dtype)
     for first in range(0, images, windows.images):
         count = min(windows.images, images - first)
         pad_images(x, first, count, 1, windows)

@@ -40,7 +40,7 @@ def convolve_depthwise(
     factors = weights.reshape(-1)
     padded, starts, segments = windows.padded, windows.starts, windows.segments
     sums = np.empty(PIXELS * LANES, np.int32)
-    spare = np.empty(LANES, out.dtype)
+    spare = np.empty(PIXELS * LANES, out.dtype)
     for first in range(0, images, windows.images):
         count = min(windows.images, images - first)
         pad_images(x, first, count, multiplier, windows)

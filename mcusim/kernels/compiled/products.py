@@ -18,7 +18,7 @@ __all__ = ["LANES", "PIXELS", "VECTORS", "depthwise_tile", "narrow_tile", "wide_
 #: Output channels of one vector.
 LANES = 16
 #: Output pixels of a tile, and vectors of channels of a wide one: as many sums as registers hold.
-PIXELS, VECTORS = (8, 2) if binding.get_host_cpu_features().get("avx512bw") else (4, 2)
+PIXELS, VECTORS = (8, 2) if binding.get_host_cpu_features().get("avx512bw") else (6, 1)
 
 _I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 _cgutils: Any = cgutils

@@ -8,12 +8,15 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from mcusim.kernels.compiled.products import LANES
 from mcusim.kernels.reference.convolution import OutputScaling
 
 __all__ = ["Scaling", "WideScaling", "requantize", "requantize_wide", "scaling", "wide_scaling"]
+
+_cgutils: Any = cgutils
 
 
 class Scaling(NamedTuple):
@@ -116,10 +119,12 @@ def wide_scaling(
     )
 
 
-def _lanes_intrinsic(
+def _column_intrinsic(
     _context: Any,
     sums: Any,
     place: Any,
+    step: Any,
+    pixels: Any,
     bias: Any,
     multiplier: Any,
     left: Any,
@@ -131,30 +136,33 @@ def _lanes_intrinsic(
     high: Any,
     out: Any,
     target: Any,
+    stride: Any,
 ) -> Any:
-    """Requantize one vector of sums; integers are int64, arrays flat.
+    """Requantize one vector of channels of consecutive pixels; integers are int64, arrays flat.
 
-    The sums at ``place`` belong to ``LANES`` channels from ``channel`` on, and so many values are
-    stored in ``out`` at ``target``.
+    The first pixel's sums begin at ``place``, the next one's ``step`` later; ``channel`` is the
+    first of the ``LANES`` channels. So many values a pixel are stored in ``out``, the first
+    pixel's at ``target``, the next one's ``stride`` later.
     """
     count = types.int64
-    signature = types.void(
-        sums, count, bias, multiplier, left, right, mask, count, count, count, count, out, count
-    )
-    return signature, _generate_store
+    scales = (bias, multiplier, left, right, mask)
+    numbers = (count,) * 4
+    signature = types.void(sums, count, count, count, *scales, *numbers, out, count, count)
+    return signature, _generate_column
 
 
-def _generate_store(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+def _generate_column(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     i32, i64 = ir.IntType(32), ir.IntType(64)
     lanes, halves = ir.VectorType(i32, LANES), ir.VectorType(i64, LANES // 2)
+    stored = ir.VectorType(context.get_data_type(signature.args[13].dtype), LANES)
 
     def pointer(position: int, index: Any, to: Any) -> Any:
         array = context.make_array(signature.args[position])
         data = array(context, builder, arguments[position]).data
-        return builder.bitcast(builder.gep(data, [arguments[index]]), to.as_pointer())
+        return builder.bitcast(builder.gep(data, [index]), to.as_pointer())
 
-    def loaded(position: int, index: int = 7) -> Any:
-        return builder.load(pointer(position, index, lanes), align=4)
+    def of_channels(position: int) -> Any:
+        return builder.load(pointer(position, arguments[9], lanes), align=4)
 
     def constant(value: int, vector: Any = lanes) -> Any:
         return ir.Constant(vector, [value] * vector.count)
@@ -174,30 +182,34 @@ def _generate_store(context: Any, builder: Any, signature: Any, arguments: Any) 
     def product(one: Any, other: Any) -> Any:
         return builder.add(builder.mul(one, other), constant(1 << 30, halves))
 
-    shifted = builder.shl(builder.add(loaded(0, 1), loaded(2)), loaded(4))
-    multiplier = loaded(3)
-    # Bits 31 to 62 of the even products go to the even lanes, those of the odd to the odd ones.
-    low_half = builder.lshr(product(even(shifted), even(multiplier)), constant(31, halves))
-    high_half = builder.shl(product(odd(shifted), odd(multiplier)), constant(1, halves))
+    bias, multiplier, left, right, mask = (of_channels(position) for position in range(4, 9))
+    half = builder.lshr(mask, constant(1))
+    offset, least, most = (spread(position) for position in (10, 11, 12))
     order = [lane if lane % 2 == 0 else LANES + lane for lane in range(LANES)]
-    high = builder.shuffle_vector(
-        builder.bitcast(low_half, lanes),
-        builder.bitcast(high_half, lanes),
-        ir.Constant(lanes, order),
-    )
-    mask = loaded(6)
-    threshold = builder.sub(builder.lshr(mask, constant(1)), builder.ashr(high, constant(31)))
-    rounds_up = builder.icmp_signed(">", builder.and_(high, mask), threshold)
-    scaled = builder.add(builder.ashr(high, loaded(5)), builder.zext(rounds_up, lanes))
-    value, low, high = builder.add(scaled, spread(8)), spread(9), spread(10)
-    value = builder.select(builder.icmp_signed(">", value, low), value, low)
-    value = builder.select(builder.icmp_signed("<", value, high), value, high)
-    stored = ir.VectorType(context.get_data_type(signature.args[11].dtype), LANES)
-    builder.store(builder.trunc(value, stored), pointer(11, 12, stored), align=1)
+    with _cgutils.for_range(builder, arguments[3], intp=i64) as loop:
+        source = builder.add(arguments[1], builder.mul(loop.index, arguments[2]))
+        total = builder.load(pointer(0, source, lanes), align=4)
+        shifted = builder.shl(builder.add(total, bias), left)
+        # Bits 31 to 62 of the even products go to the even lanes, those of the odd to the odd.
+        low_half = builder.lshr(product(even(shifted), even(multiplier)), constant(31, halves))
+        high_half = builder.shl(product(odd(shifted), odd(multiplier)), constant(1, halves))
+        high = builder.shuffle_vector(
+            builder.bitcast(low_half, lanes),
+            builder.bitcast(high_half, lanes),
+            ir.Constant(lanes, order),
+        )
+        threshold = builder.sub(half, builder.ashr(high, constant(31)))
+        rounds_up = builder.icmp_signed(">", builder.and_(high, mask), threshold)
+        scaled = builder.add(builder.ashr(high, right), builder.zext(rounds_up, lanes))
+        value = builder.add(scaled, offset)
+        value = builder.select(builder.icmp_signed(">", value, least), value, least)
+        value = builder.select(builder.icmp_signed("<", value, most), value, most)
+        target = builder.add(arguments[14], builder.mul(loop.index, arguments[15]))
+        builder.store(builder.trunc(value, stored), pointer(13, target, stored), align=1)
     return context.get_dummy_value()
 
 
-_store_lanes: Any = intrinsic(_lanes_intrinsic)
+_requantize_column: Any = intrinsic(_column_intrinsic)
 
 
 @njit(cache=True)
@@ -223,7 +235,7 @@ def requantize(
         out: int8 or int16, flat.
         target: position of the first stored value.
         stride: from one pixel's to the next.
-        spare: of the type of ``out``, one vector.
+        spare: of the type of ``out``, a vector for each pixel.
 
     Source: ``MultiplyByQuantizedMultiplier(int32_t, …)``, addition of the output's zero point,
     clamp.
@@ -233,24 +245,25 @@ def requantize(
     offset, low, high = scaling.offset, scaling.low, scaling.high
     # With all channels in one vector, what it stores beyond them is overwritten by the next pixel.
     may_exceed = scaling.channels == stride and stride < LANES
-    for pixel in range(pixels):
-        for vector in range(vectors):
-            place = (pixel * vectors + vector) * LANES
-            at = channel + vector * LANES
-            to = target + pixel * stride + vector * LANES
-            rest = scaling.channels - at
-            if rest >= LANES or (may_exceed and to + LANES <= out.size):
-                _store_lanes(
-                    sums, place, bias, multiplier, left, right, mask, at, offset, low, high,
-                    out, to,
-                )  # fmt: skip
-            else:
-                _store_lanes(
-                    sums, place, bias, multiplier, left, right, mask, at, offset, low, high,
-                    spare, 0,
-                )  # fmt: skip
+    step = vectors * LANES
+    for vector in range(vectors):
+        done = vector * LANES
+        at = channel + done
+        rest = scaling.channels - at
+        end = target + (pixels - 1) * stride + done + LANES
+        if rest >= LANES or (may_exceed and end <= out.size):
+            _requantize_column(
+                sums, done, step, pixels, bias, multiplier, left, right, mask, at,
+                offset, low, high, out, target + done, stride,
+            )  # fmt: skip
+        else:
+            _requantize_column(
+                sums, done, step, pixels, bias, multiplier, left, right, mask, at,
+                offset, low, high, spare, 0, LANES,
+            )  # fmt: skip
+            for pixel in range(pixels):
                 for i in range(rest):
-                    out[to + i] = spare[i]
+                    out[target + pixel * stride + done + i] = spare[pixel * LANES + i]
 
 
 @njit(cache=True)
