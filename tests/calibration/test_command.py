@@ -1,0 +1,54 @@
+"""The fit tool and the page that it writes."""
+
+import numpy as np
+import pytest
+
+from mcusim.calibration.accuracy_page import accuracy_page
+from mcusim.calibration.kernel_profiles import main
+from mcusim.calibration.networks import NetworkLine
+from mcusim.calibration.profile_file import FittedBuild, FittedProfile
+from mcusim.instruction_mix import FIELDS
+from tests.shared import SHARED, needs_shared
+
+
+def _build(median, p95, spread=0.0):
+    return FittedBuild(("call",), np.ones((1, len(FIELDS))), (), 9, median, p95, spread)
+
+
+def test_the_page_says_what_misses_the_target():
+    profiles = [
+        FittedProfile("reference/good_int8", "", {}, {"m4.gcc-O3": _build(0.001, 0.01)}),
+        FittedProfile("reference/bad_int8", "", {}, {"m4.gcc-O3": _build(0.001, 0.04, 0.02)}),
+        FittedProfile("framework/invoke", "", {}, {"m4.gcc-O3": _build(0.0, 0.0)}),
+    ]
+    lines = [
+        NetworkLine("net", "m4.gcc-O3", "0", "CONV_2D", 1000, 1015),
+        NetworkLine("net", "m4.gcc-O3", "construct", "FRAMEWORK", 100, 101),
+        NetworkLine("net", "m4.gcc-O3", "allocate_tensors", "FRAMEWORK", 100, None),
+    ]
+    page = accuracy_page(profiles, lines)
+    assert "1 of 2 kernels and builds meet both targets" in page
+    missed = page.split("## What misses the target")[1].split("##")[0]
+    assert "**bad_int8**" in missed
+    assert "the spread over data is 2.00 %" in missed
+    assert "good_int8" not in missed
+    assert "+1.50 % (misses)" in page
+    assert "not priced" in page
+
+
+@needs_shared
+def test_the_tool_shows_an_operators_fit(capsys):
+    counted = str(SHARED / "counted")
+    arguments = ["--counted", counted, "--only", "max_pool_2d", "--builds", "m4.gcc-O3"]
+    assert main([*arguments, "--detail"]) == 0
+    shown = capsys.readouterr().out
+    assert "reference/max_pool_2d_int8" in shown
+    assert "average_pool" not in shown
+    assert "MaxPool" in shown
+
+
+@needs_shared
+def test_profiles_are_written_for_all_builds_or_not_at_all(capsys):
+    with pytest.raises(SystemExit):
+        main(["--counted", str(SHARED / "counted"), "--write", "--builds", "m4.gcc-O3"])
+    assert "--write takes all builds" in capsys.readouterr().err
