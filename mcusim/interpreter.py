@@ -12,6 +12,7 @@ from mcusim.errors import InputError, McusimError, ModelError, UnsupportedOperat
 from mcusim.graph import Array, DType, Graph, Node, Subgraph, Tensor
 from mcusim.kernels.contract import BoundKernel, Kernel
 from mcusim.kernels.reference import control_flow
+from mcusim.runtimes import canonical_runtime
 
 __all__ = ["Interpreter", "RunResult", "run"]
 
@@ -19,7 +20,7 @@ __all__ = ["Interpreter", "RunResult", "run"]
 _KERNEL_SETS: Mapping[str, str] = {"tflm": "mcusim.kernels.reference"}
 
 #: A batch runs in parts whose activations take about this much, so that they stay in the cache.
-_PART_BYTES = 1 << 22
+_PART_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -318,10 +319,11 @@ def _placed(error: McusimError, node: Node) -> McusimError:
 
 
 def _kernels_of(runtime: str) -> Mapping[str, Kernel]:
-    module = _KERNEL_SETS.get(runtime)
+    name = canonical_runtime(runtime)
+    module = _KERNEL_SETS.get(name)
     if module is None:
-        known = ", ".join(sorted(_KERNEL_SETS))
-        raise InputError(f"there is no runtime {runtime!r} to run a model; known: {known}")
+        known = ", ".join(_KERNEL_SETS)
+        raise InputError(f"mcusim does not compute what runtime {name} outputs yet, only {known}")
     kernels: Mapping[str, Kernel] = import_module(module).KERNELS
     return kernels
 

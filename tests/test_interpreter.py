@@ -365,8 +365,13 @@ def test_numbers_beyond_the_type_are_an_error() -> None:
 
 
 def test_an_unknown_runtime_lists_the_known() -> None:
-    with pytest.raises(InputError, match=r"no runtime 'tflite'.*known: .*tflm"):
+    with pytest.raises(InputError, match=r"runtime 'tflite'.*tflm@2026"):
         Interpreter(adder(), runtime="tflite")
+
+
+def test_a_runtime_is_named_with_or_without_its_generation() -> None:
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_array_equal(run(adder(), [x, x], runtime="tflm@2026").outputs[0], x + x)
 
 
 def test_an_operator_without_kernel_is_named() -> None:
