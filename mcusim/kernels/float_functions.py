@@ -95,9 +95,9 @@ def tanh_float32(x: Float32Array) -> Float32Array:
     Source: fdlibm ``tanhf``.
     """
     magnitude = np.abs(x)
-    grown = expm1_float32(_TWO * magnitude)
-    shrunk = expm1_float32(-_TWO * magnitude)
-    value = np.where(magnitude >= _ONE, _ONE - _TWO / (grown + _TWO), -shrunk / (shrunk + _TWO))
+    large = magnitude >= _ONE
+    t = expm1_float32(np.where(large, _TWO, -_TWO) * magnitude)
+    value = np.where(large, _ONE - _TWO / (t + _TWO), -t / (t + _TWO))
     value = np.where(magnitude < np.float32(2.0**-55), magnitude, value)
     value = np.where(magnitude >= np.float32(22), _ONE, value)
     return np.where(np.isnan(x), x, np.copysign(value, x))

@@ -7,6 +7,8 @@ int16 results by one.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from mcusim.graph import Array, DType, Node, Tensor
@@ -19,7 +21,12 @@ from mcusim.kernels.fixed_point import (
 from mcusim.kernels.float_functions import expm1_float32
 from mcusim.kernels.reference.broadcasting import broadcast_loop, require_broadcast
 from mcusim.kernels.reference.checks import require, require_counts, require_same_type, supported
-from mcusim.kernels.reference.conversions import clipped, round_floats, truncate_to_int32
+from mcusim.kernels.reference.conversions import (
+    clamped,
+    clipped,
+    round_floats,
+    truncate_to_int32,
+)
 from mcusim.kernels.reference.elementwise_call import (
     path_call,
     typical_values,
@@ -50,7 +57,7 @@ def _bind_relu(node: Node) -> BoundKernel:
     """Source: ``CalculateReluOpData``, ``ReluQuantized`` and ``ReluFloat``."""
     source, output = _checked(node, DType.FLOAT32, *_QUANTIZED)
     if source.dtype is DType.FLOAT32:
-        return run_elements(node, lambda x: np.where(x < 0, np.float32(0), x))
+        return run_elements(node, lambda x: clamped(x.copy(), 0.0, math.inf))
     _require_scales(node, source, output)
     if source.dtype is DType.INT16:
         zero_points = (source.zero_point, output.zero_point)
@@ -73,15 +80,16 @@ def _bind_relu6(node: Node) -> BoundKernel:
     Source: ``Relu6Prepare``, ``Relu6Quantized`` and ``Relu6Float``.
     """
     source, _ = _checked(node, DType.FLOAT32, *_QUANTIZED)
-    low, high = 0.0, 6.0
-    if source.dtype is not DType.FLOAT32:
-        _require_scales(node, source)
-        limits = np.iinfo(source.dtype.numpy)
-        low = source.zero_point
-        six = round_half_away(float(np.float32(6) / np.float32(source.scale))) + source.zero_point
-        high = min(max(six, int(limits.min)), int(limits.max))
-    least, most = (source.dtype.numpy.type(bound) for bound in (low, high))
-    return run_elements(node, lambda x: np.where(x > most, most, np.where(x < least, least, x)))
+    if source.dtype is DType.FLOAT32:
+        return run_elements(node, lambda x: clamped(x.copy(), 0.0, 6.0))
+    _require_scales(node, source)
+    limits = np.iinfo(source.dtype.numpy)
+    six = round_half_away(float(np.float32(6) / np.float32(source.scale))) + source.zero_point
+    high = min(max(six, int(limits.min)), int(limits.max))
+    # Above comes first, where the zero point is above six.
+    return run_elements(
+        node, lambda x: np.where(x > high, high, np.maximum(x.astype(np.int64), source.zero_point))
+    )
 
 
 def _bind_leaky_relu(node: Node) -> BoundKernel:

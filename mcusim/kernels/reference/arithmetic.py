@@ -24,7 +24,7 @@ from mcusim.kernels.reference.checks import (
 )
 from mcusim.kernels.reference.conversions import clamped, clipped
 from mcusim.kernels.reference.elementwise_call import binary_call, unary_call
-from mcusim.kernels.reference.pairs import PairFunction, operands, run_pairs
+from mcusim.kernels.reference.pairs import operands, run_flat_pairs, run_pairs
 
 __all__ = ["KERNELS", "float_clamp", "integer_clamp"]
 
@@ -98,14 +98,14 @@ def _sum_rescaling(node: Node, first: Tensor, second: Tensor, output: Tensor) ->
     )
 
 
-def _sum_function(node: Node, sign: int) -> PairFunction:
+def _bind_sum(node: Node, sign: int) -> BoundKernel:
     first, second, output = operands(node)
     supported(node, output, (DType.FLOAT32, DType.INT32, DType.INT8, DType.INT16), "output")
     require_same_type(node, first, output, "input and output")
     combine = np.add if sign > 0 else np.subtract
     if output.dtype is DType.FLOAT32:
         low, high = float_clamp(node)
-        return lambda a, b: clamped(combine(a, b), low, high)
+        return run_pairs(node, lambda a, b: clamped(combine(a, b), low, high))
     if output.dtype is DType.INT32:
         tensors = (first, second) if sign > 0 else (first, second, output)
         require(
@@ -113,19 +113,48 @@ def _sum_function(node: Node, sign: int) -> PairFunction:
         )
         if sign > 0:
             # The library ignores ADD's fused activation for int32.
-            return combine
+            return run_pairs(node, combine)
         least, most = integer_clamp(node)
-        return lambda a, b: clipped(combine(a, b), least, most)
+        return run_pairs(node, lambda a, b: clipped(combine(a, b), least, most))
     rescaling = _sum_rescaling(node, first, second, output)
-    return lambda a, b: rescaling.stored(combine(rescaling.scaled(a, 0), rescaling.scaled(b, 1)))
+    if output.dtype is DType.INT8:
+        return run_pairs(
+            node,
+            lambda a, b: rescaling.stored(combine(rescaling.scaled(a, 0), rescaling.scaled(b, 1))),
+        )
+    return _bind_int16_sum(node, sign, rescaling)
+
+
+def _bind_int16_sum(node: Node, sign: int, rescaling: _Rescaling) -> BoundKernel:
+    from mcusim.kernels.compiled.elementwise import rescaled_sums
+
+    one, other = rescaling.multipliers
+    result = (*rescaling.output, rescaling.output_offset)
+    limits = (rescaling.low, rescaling.high)
+
+    def compute(first: Array, second: Array, out: Array) -> None:
+        rescaled_sums(
+            first,
+            second,
+            sign,
+            rescaling.left_shift,
+            rescaling.offsets,
+            one,
+            other,
+            result,
+            limits,
+            out,
+        )
+
+    return run_flat_pairs(node, compute)
 
 
 def _bind_add(node: Node) -> BoundKernel:
-    return run_pairs(node, _sum_function(node, 1))
+    return _bind_sum(node, 1)
 
 
 def _bind_sub(node: Node) -> BoundKernel:
-    return run_pairs(node, _sum_function(node, -1))
+    return _bind_sum(node, -1)
 
 
 def _bind_mul(node: Node) -> BoundKernel:
@@ -139,23 +168,35 @@ def _bind_mul(node: Node) -> BoundKernel:
     if output.dtype is DType.INT32:
         least, most = integer_clamp(node)
         return run_pairs(node, lambda a, b: clipped(a * b, least, most))
-    offsets = (first.zero_point, second.zero_point, output.zero_point)
     require(output.scale != 0, node, "the output has no scale")
+    multiplier = quantize_multiplier(first.scale * second.scale / output.scale)
+    limits = activation_range_quantized(
+        _activation(node), output.dtype, output.scale, output.zero_point
+    )
+    offsets = (first.zero_point, second.zero_point, output.zero_point)
     if output.dtype is DType.INT16:
         require(
             offsets == (0, 0, 0), node, f"int16 tensors have zero points {offsets} instead of 0"
         )
-    multiplier = quantize_multiplier(first.scale * second.scale / output.scale)
-    least, most = activation_range_quantized(
-        _activation(node), output.dtype, output.scale, output.zero_point
-    )
+        return _bind_int16_product(node, multiplier, limits)
 
     def product(a: Array, b: Array) -> Array:
         raw = (a.astype(np.int64) - offsets[0]) * (b.astype(np.int64) - offsets[1])
         scaled = multiply_by_quantized_multiplier(raw.astype(np.int32), *multiplier)
-        return clipped(scaled + offsets[2], least, most)
+        return clipped(scaled + offsets[2], *limits)
 
     return run_pairs(node, product)
+
+
+def _bind_int16_product(
+    node: Node, multiplier: tuple[int, int], limits: tuple[int, int]
+) -> BoundKernel:
+    from mcusim.kernels.compiled.elementwise import rescaled_products
+
+    def compute(first: Array, second: Array, out: Array) -> None:
+        rescaled_products(first, second, *multiplier, limits, out)
+
+    return run_flat_pairs(node, compute)
 
 
 def _bind_squared_difference(node: Node) -> BoundKernel:

@@ -23,11 +23,18 @@ def clipped(values: Array, low: int, high: int) -> Array:
 def clamped(values: Array, low: float, high: float) -> Array:
     """``min(max(value, low), high)`` of floats as C++ computes it: NaN and -0 stay what they are.
 
+    Args:
+        values: a new array, which is written where it is contiguous.
+        low: least value.
+        high: largest value.
+
     Source: ``ActivationFunctionWithMinMax``.
     """
-    least, most = values.dtype.type(low), values.dtype.type(high)
-    raised = np.where(values < least, least, values)
-    return np.where(most < raised, most, raised)
+    from mcusim.kernels.compiled.elementwise import clamp
+
+    contiguous = np.ascontiguousarray(values)
+    clamp(contiguous.reshape(-1), values.dtype.type(low), values.dtype.type(high))
+    return contiguous
 
 
 def round_floats(x: Floats) -> npt.NDArray[np.float32]:

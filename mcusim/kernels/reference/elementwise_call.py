@@ -29,7 +29,7 @@ __all__ = [
 #: Operators whose trips are exact for a node whose inputs hold data.
 DATA_DEPENDENT = frozenset(
     ("ADD", "SUB", "MUL", "RELU", "RELU6", "LEAKY_RELU", "PRELU", "HARD_SWISH", "LOGISTIC")
-) | frozenset(("TANH", "QUANTIZE", "DEQUANTIZE"))
+) | frozenset(("TANH", "QUANTIZE", "DEQUANTIZE", "SOFTMAX", "AVERAGE_POOL_2D"))
 
 #: Function of the library that runs an operator, and the one for operands that broadcast.
 _FUNCTIONS: dict[str, tuple[str, str]] = {

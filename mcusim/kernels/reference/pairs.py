@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -12,7 +12,7 @@ from mcusim.kernels.contract import BoundKernel
 from mcusim.kernels.reference.broadcasting import aligned, require_broadcast
 from mcusim.kernels.reference.checks import require_counts, require_same_type
 
-__all__ = ["PairFunction", "operands", "run_pairs"]
+__all__ = ["PairFunction", "operands", "run_flat_pairs", "run_pairs"]
 
 #: Computes an operator on arrays that broadcast; returns any dtype that holds the results.
 PairFunction: TypeAlias = Callable[[Array, Array], Array]
@@ -43,7 +43,7 @@ def run_pairs(node: Node, function: PairFunction) -> BoundKernel:
     dtype, shape = output.dtype.numpy, output.shape
     rank = max(len(shape), len(node.input(0).shape), len(node.input(1).shape))
     if node.input(0).dtype is DType.INT8 and dtype.itemsize == 1:
-        return _tabulated(function, dtype, shape, rank)
+        return _tabulated(node, function)
 
     def run(inputs: Sequence[Array | None]) -> list[Array]:
         first, second = (aligned(array, rank) for array in inputs if array is not None)
@@ -54,24 +54,42 @@ def run_pairs(node: Node, function: PairFunction) -> BoundKernel:
     return run
 
 
-def _tabulated(
-    function: PairFunction, dtype: np.dtype[np.generic], shape: tuple[int, ...], rank: int
-) -> BoundKernel:
+def run_flat_pairs(node: Node, compute: Callable[[Array, Array, Array], None]) -> BoundKernel:
+    """A kernel that computes two inputs of one length into an output of that length.
+
+    Args:
+        node: the operator.
+        compute: called with the operands and the output, one dimension each.
+    """
+    dtype, shape = node.output().dtype.numpy, node.output().shape
+
+    def run(inputs: Sequence[Array | None]) -> list[Array]:
+        first, second = _repeated(inputs, len(shape))
+        out = np.empty(first.size, dtype)
+        compute(first.ravel(), second.ravel(), out)
+        return [out.reshape(len(first), *shape)]
+
+    return run
+
+
+def _tabulated(node: Node, function: PairFunction) -> BoundKernel:
     from mcusim.kernels.compiled.elementwise import look_up_pairs
 
+    dtype = node.output().dtype.numpy
     values = np.arange(256, dtype=np.uint8).view(np.int8)
     with np.errstate(all="ignore"):
         results = function(values[:, np.newaxis], values[np.newaxis, :]).astype(dtype)
     table = np.ascontiguousarray(results).view(np.uint8).ravel()
 
-    def run(inputs: Sequence[Array | None]) -> list[Array]:
-        first, second = (array.view(np.uint8) for array in inputs if array is not None)
-        if first.shape == second.shape:
-            out = np.empty(first.shape, np.uint8)
-            look_up_pairs(table, first.ravel(), second.ravel(), out.ravel())
-        else:
-            rows = aligned(first, rank).astype(np.intp) << 8
-            out = table.take(rows | aligned(second, rank))
-        return [out.view(dtype).reshape(len(out), *shape)]
+    def compute(first: Array, second: Array, out: Array) -> None:
+        look_up_pairs(table, first.view(np.uint8), second.view(np.uint8), out.view(np.uint8))
 
-    return run
+    return run_flat_pairs(node, compute)
+
+
+def _repeated(inputs: Sequence[Array | None], rank: int) -> Iterator[Array]:
+    """Operands in the shape that they broadcast to, contiguous; views where they have it."""
+    arrays = [array for array in inputs if array is not None]
+    ranks = max(rank, *(array.ndim - 1 for array in arrays))
+    for array in np.broadcast_arrays(*(aligned(array, ranks) for array in arrays)):
+        yield np.ascontiguousarray(array)

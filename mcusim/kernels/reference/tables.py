@@ -1,8 +1,9 @@
-"""Runs a function of one element over batched tensors: on all of them, or by a table of 256."""
+"""Runs a function of one element over batched tensors: on all of them, or by a table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,11 +12,16 @@ from mcusim.kernels.contract import BoundKernel
 
 __all__ = ["run_elements"]
 
-_BYTES = (DType.INT8, DType.UINT8)
+#: Types of few enough values for a table of all, and the type that counts them from zero.
+_TABULATED: dict[DType, type[np.unsignedinteger[Any]]] = {
+    DType.INT8: np.uint8,
+    DType.UINT8: np.uint8,
+    DType.INT16: np.uint16,
+}
 
 
 def run_elements(node: Node, function: Callable[[Array], Array]) -> BoundKernel:
-    """A kernel that computes ``function`` of its first input, of one byte by a table.
+    """A kernel that computes ``function`` of its first input, of up to 16 bits by a table.
 
     Args:
         node: the operator.
@@ -25,16 +31,8 @@ def run_elements(node: Node, function: Callable[[Array], Array]) -> BoundKernel:
     output = node.output()
     dtype, shape = output.dtype.numpy, output.shape
     source = node.input(0).dtype
-    if source in _BYTES:
-        values = np.arange(256, dtype=np.uint8).view(source.numpy)
-        with np.errstate(all="ignore"):
-            table = function(values).astype(dtype)
-
-        def look_up(inputs: Sequence[Array | None]) -> list[Array]:
-            array = _first(inputs)
-            return [table.take(array.view(np.uint8)).reshape(len(array), *shape)]
-
-        return look_up
+    if source in _TABULATED:
+        return _tabulated(node, function, _TABULATED[source])
 
     def run(inputs: Sequence[Array | None]) -> list[Array]:
         array = _first(inputs)
@@ -45,7 +43,27 @@ def run_elements(node: Node, function: Callable[[Array], Array]) -> BoundKernel:
     return run
 
 
+def _tabulated(
+    node: Node, function: Callable[[Array], Array], index: type[np.unsignedinteger[Any]]
+) -> BoundKernel:
+    from mcusim.kernels.compiled.elementwise import look_up
+
+    output = node.output()
+    dtype, shape = output.dtype.numpy, output.shape
+    values = np.arange(np.iinfo(index).max + 1).astype(index).view(node.input(0).dtype.numpy)
+    with np.errstate(all="ignore"):
+        table = function(values).astype(dtype)
+
+    def run(inputs: Sequence[Array | None]) -> list[Array]:
+        array = _first(inputs)
+        out = np.empty(array.size, dtype)
+        look_up(table, array.view(index).ravel(), out)
+        return [out.reshape(len(array), *shape)]
+
+    return run
+
+
 def _first(inputs: Sequence[Array | None]) -> Array:
     array = inputs[0]
     assert array is not None
-    return array
+    return np.ascontiguousarray(array)
