@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from mcusim.errors import InputError, ModelError, UnsupportedOperatorError
 from mcusim.graph import Array, DType, Graph, Operator, Options, Quantization, Subgraph, Tensor
 from mcusim.interpreter import Interpreter, run
-from mcusim.tflite import load, write
+from mcusim.tflite import load, read, write
 from tests import oracles
 from tests.kernels.agreement import bits
 from tests.shared import SHARED, needs_shared, shared_models
@@ -315,6 +316,24 @@ def test_each_inference_of_a_batch_has_its_own_variables() -> None:
         interpreter.invoke(x[0])
     interpreter.reset()
     interpreter.invoke(x[0])
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    "name", ["svdf_i8_003", "svdf_f32_000", "unidirectional_sequence_lstm_i8_001"]
+)
+def test_variable_tensors_live_from_call_to_call(name: str) -> None:
+    with zipfile.ZipFile(GOLDEN / "single_operators.zip") as archive:
+        graph = read(archive.read(f"{name}.tflite"), name)
+    assert any(t.is_variable for t in graph.main.tensors)
+    calls = [random_inputs(graph, seed) for seed in range(3)]
+    assert_calls_agree(graph, *calls)
+    interpreter = Interpreter(graph)
+    first = interpreter.invoke(calls[0]).outputs
+    interpreter.invoke(calls[1])
+    interpreter.reset()
+    for mine, again in zip(first, interpreter.invoke(calls[0]).outputs, strict=True):
+        np.testing.assert_array_equal(mine, again)
 
 
 # What a user gets wrong.
