@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -164,6 +164,18 @@ def test_a_window_far_larger_than_the_input(name: str) -> None:
     pool = Pool(name, FLOAT32, 1, (4, 5), 2, (30_001, 3), (1, 1), True, "NONE", 0)
     x = np.random.default_rng(0).normal(size=pool.shape).astype(np.float32)
     assert_agrees(pool.graph(), [x])
+
+
+def test_sums_of_known_inputs() -> None:
+    pool = Pool("AVERAGE_POOL_2D", INT8, 2, (7, 5), 3, (3, 2), (2, 1), True, "NONE", 0)
+    graph = pool.graph()
+    node = graph.main.node(0)
+    x = values(5, pool.shape, INT8)
+    known = replace(node, inputs=(replace(node.input(0), data=x),))
+    trips = KERNELS["AVERAGE_POOL_2D"].call(known).trips
+    (means,) = Interpreter(graph).invoke(x).outputs
+    assert trips["long_quotient"] == (np.abs(means.astype(int)) >= 8).sum()
+    assert (means < 0).sum() <= trips["negative_sum"] <= (means <= 0).sum()
 
 
 @pytest.mark.parametrize("count", [1, 4, 9, 49])

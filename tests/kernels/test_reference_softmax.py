@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcusim.errors import ModelError
-from mcusim.graph import Array, DType, Graph, Quantization
+from mcusim.graph import Array, DType, Graph, Node, Quantization
 from mcusim.interpreter import Interpreter
 from mcusim.kernels.reference import KERNELS
-from mcusim.kernels.reference.softmax import InputScaling, softmax_mirror, typical_exponentials
+from mcusim.kernels.reference.softmax import softmax_mirror
+from mcusim.kernels.reference.softmax_call import typical_near
+from mcusim.kernels.reference.softmax_scaling import InputScaling
 from mcusim.tflite import write
 from tests import oracles
 from tests.kernels.agreement import assert_agrees, assert_both_refuse, model, values
@@ -185,14 +189,39 @@ def test_mirror_loops_and_results(output: DType, scale: float) -> None:
     assert turns.rows == trips["row"]
     near = x.max(axis=1, keepdims=True) - x.astype(int) <= -scaling.least_difference
     assert turns.exponentials == near.sum()
-    if scale == 0.05:
-        assert turns.exponentials == trips["exponential"]
+    exact = KERNELS["SOFTMAX"].call(with_data(graph, x)).trips
+    assert turns.exponentials == exact["exponential"] - (x.size - turns.exponentials) / 20
 
 
-def test_typical_exponentials_are_the_mean_over_random_rows() -> None:
-    x = np.random.default_rng(0).integers(-128, 128, (4000, 10))
-    counted = (x.max(axis=1, keepdims=True) - x <= 60).sum(axis=1).mean()
-    assert typical_exponentials(10, -60) == pytest.approx(counted, rel=0.1)
+def test_typical_nearness_is_the_mean_over_random_rows() -> None:
+    x = np.random.default_rng(0).uniform(0, 1, (4000, 10))
+    counted = (x.max(axis=1, keepdims=True) - x <= 0.1).sum(axis=1).mean() - 1
+    assert typical_near(10, 0.1) == pytest.approx(counted, rel=0.05)
+
+
+def with_data(graph: Graph, x: Array) -> Node:
+    """The operator with its input known, as a constant."""
+    node = graph.main.node(0)
+    return replace(node, inputs=(replace(node.input(0), data=x),))
+
+
+@pytest.mark.parametrize(("scale", "warned"), [(0.05, False), (0.9, True)])
+def test_typical_turns_are_the_mean_over_data(scale: float, warned: bool) -> None:
+    call = KERNELS["SOFTMAX"].call
+    graph = softmax((200, 8), INT8, INT8, scale)
+    typical = call(graph.main.node(0))
+    assert bool(typical.warnings) == warned
+    exact = call(with_data(graph, values(0, (200, 8), INT8)))
+    for level in ("exponential", "negative"):
+        assert typical.trips[level] == pytest.approx(exact.trips[level], rel=0.1)
+
+
+def test_turns_of_known_floats() -> None:
+    """Below the largest by nothing, 0.2, 1 and 5: the four ranges of the C library's expf."""
+    graph = softmax((2, 4), FLOAT32, FLOAT32, 1.0)
+    row = [1.0, 0.8, 0.0, -4.0]
+    trips = KERNELS["SOFTMAX"].call(with_data(graph, np.array([row, row], np.float32))).trips
+    assert trips == {"call": 1, "row": 2, "near": 2, "middle": 2, "far": 2}
 
 
 @needs_shared

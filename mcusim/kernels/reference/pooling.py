@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from mcusim.graph import Array, DType, Node, Options
+from mcusim.graph import Array, DType, Node, Options, Tensor
 from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall, Trips
 from mcusim.kernels.fixed_point import activation_range, activation_range_quantized
 from mcusim.kernels.reference.checks import (
@@ -307,22 +307,39 @@ def trips(pooling: Pooling) -> dict[str, float]:
     }
 
 
-def _average_trips(pooling: Pooling, dtype: DType) -> Trips:
-    """Trips with what a division costs where the core has none.
+def _average_trips(pooling: Pooling, source: Tensor) -> Trips:
+    """Trips with what the sign of a sum adds, and a division where the core has none.
 
     Soft float returns early from a division by a power of two, and the first additions of values
     of both signs cost less than the later ones. The integer division of an M0+ takes more steps
-    for means away from zero.
+    for means away from zero. All are exact where the input's values are known.
     """
     levels = trips(pooling)
     planes = pooling.batches * pooling.channels
     windows = [max(count, 1) for count in pooling.windows]
-    if dtype is DType.FLOAT32:
+    if source.dtype is DType.FLOAT32:
         levels["late_tap"] = planes * sum(max(count - 4, 0) for count in windows)
         levels["division"] = planes * sum(count & (count - 1) > 0 for count in windows)
+    elif source.data is None:
+        shares = (typical_long_quotients(count, source.dtype) for count in windows)
+        levels["long_quotient"] = planes * sum(shares)
+        levels["negative_sum"] = planes * len(windows) / 2
     else:
-        levels["long_quotient"] = planes * sum(typical_long_quotients(c, dtype) for c in windows)
+        sums = _sums(pooling, source.data)
+        counts = np.array(windows).reshape(1, *sums.shape[1:3], 1)
+        means = np.trunc((np.abs(sums) + counts // 2) / counts)
+        levels["long_quotient"] = int((means >= 8).sum())
+        levels["negative_sum"] = int((sums <= 0).sum())
     return levels
+
+
+def _sums(pooling: Pooling, data: Array) -> npt.NDArray[np.int64]:
+    """Sum of each window, shape ``(batches, rows, columns, channels)``."""
+    total = data.astype(np.int64)
+    for axis, (first, end) in ((1, pooling.height.bounds), (2, pooling.width.bounds)):
+        ends = np.insert(np.cumsum(total, axis=axis), 0, 0, axis=axis)
+        total = ends.take(end, axis=axis) - ends.take(first, axis=axis)
+    return total
 
 
 def typical_long_quotients(count: int, dtype: DType) -> float:
@@ -340,7 +357,7 @@ def _call(node: Node, average: bool) -> KernelCall:
     return KernelCall(
         "AveragePool" if average else "MaxPool",
         f"reference/{stem}_{dtype.value}",
-        _average_trips(pooling, dtype) if average else trips(pooling),
+        _average_trips(pooling, node.input(0)) if average else trips(pooling),
     )
 
 
@@ -348,7 +365,7 @@ def _call_l2(node: Node) -> KernelCall:
     return KernelCall(
         "reference_ops::L2Pool",
         f"reference/l2_pool_2d_{node.input(0).dtype.value}",
-        _average_trips(Pooling.of(node), DType.FLOAT32),
+        _average_trips(Pooling.of(node), node.input(0)),
     )
 
 

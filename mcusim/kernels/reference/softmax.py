@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,12 +10,11 @@ import numpy.typing as npt
 
 from mcusim.errors import ModelError
 from mcusim.graph import Array, DType, Node, Tensor
-from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.contract import BoundKernel, Kernel
 from mcusim.kernels.fixed_point import (
     Int32Array,
     multiply_by_quantized_multiplier,
     quantize_multiplier,
-    quantize_multiplier_greater_than_one,
     quantize_multiplier_smaller_than_one,
     rounding_divide_by_pot,
     saturating_rounding_doubling_high_mul,
@@ -34,45 +32,10 @@ from mcusim.kernels.reference.checks import (
     require_same_type,
     supported,
 )
+from mcusim.kernels.reference.softmax_call import log_softmax_call, softmax_call
+from mcusim.kernels.reference.softmax_scaling import DIFFERENCE_BITS, SUM_BITS, InputScaling
 
-__all__ = ["KERNELS", "InputScaling", "SoftmaxTurns", "softmax_mirror", "typical_exponentials"]
-
-#: Differences to the largest input are held in Q5.26, sums of exponentials in Q12.19.
-_DIFFERENCE_BITS, _SUM_BITS = 5, 12
-
-
-@dataclass(frozen=True)
-class InputScaling:
-    """How differences of stored inputs become Q5.26.
-
-    Attributes:
-        multiplier: Q31.
-        left_shift: of the difference, before the multiplication.
-        least_difference: what is further below the largest input counts as zero.
-    """
-
-    multiplier: int
-    left_shift: int
-    least_difference: int
-
-    @classmethod
-    def of(cls, scale: float, beta: float) -> InputScaling:
-        """Scaling for inputs of ``scale``, multiplied by ``beta``.
-
-        Raises:
-            UnsupportedOperatorError: ``scale * beta`` is not above 2**-26.
-
-        Source: ``PreprocessSoftmaxScaling`` and ``CalculateInputRadius``.
-        """
-        real = min(beta * scale * (1 << (31 - _DIFFERENCE_BITS)), float((1 << 31) - 1))
-        multiplier, shift = quantize_multiplier_greater_than_one(real)
-        radius = ((1 << _DIFFERENCE_BITS) - 1) * (1 << (31 - _DIFFERENCE_BITS)) / (1 << shift)
-        return cls(multiplier, shift, -math.floor(radius))
-
-    def differences(self) -> Int32Array:
-        """Q5.26 of the differences 0, -1, … that count, at most 256 of them."""
-        count = min(-self.least_difference, 255) + 1
-        return multiply_by_quantized_multiplier(-np.arange(count), self.multiplier, self.left_shift)
+__all__ = ["KERNELS", "SoftmaxTurns", "softmax_mirror"]
 
 
 def _require_near(node: Node, tensor: Tensor, wanted: float) -> None:
@@ -138,9 +101,9 @@ def _softmax_int8(scaling: InputScaling, dtype: DType) -> BoundKernel:
     """Source: ``reference_ops::Softmax<int8_t, OutputT>``."""
     from mcusim.kernels.compiled.softmax import stored_softmax
 
-    exponentials = exp_on_negative_values(scaling.differences(), _DIFFERENCE_BITS)
+    exponentials = exp_on_negative_values(scaling.differences(), DIFFERENCE_BITS)
     powers = exponentials.astype(np.int64)
-    addends = rounding_divide_by_pot(exponentials, _SUM_BITS).astype(np.int64)
+    addends = rounding_divide_by_pot(exponentials, SUM_BITS).astype(np.int64)
 
     def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
         x = np.ascontiguousarray(_first(inputs))
@@ -229,19 +192,19 @@ def _log_softmax_int8(scaling: InputScaling) -> BoundKernel:
     )
     every = np.arange(256)
     rescaled = multiply_by_quantized_multiplier(-every, scaling.multiplier, scaling.left_shift)
-    exponentials = exp_on_negative_values(scaling.differences(), _DIFFERENCE_BITS)
-    addends = _padded(rounding_divide_by_pot(exponentials, _SUM_BITS))
+    exponentials = exp_on_negative_values(scaling.differences(), DIFFERENCE_BITS)
+    addends = _padded(rounding_divide_by_pot(exponentials, SUM_BITS))
 
     def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
         below = _differences(_first(inputs))
         sums = addends[below].sum(axis=-1, keepdims=True).astype(np.int32)
-        log_of_sum = log_of_at_least_one(sums, _SUM_BITS, _DIFFERENCE_BITS)
+        log_of_sum = log_of_at_least_one(sums, SUM_BITS, DIFFERENCE_BITS)
         shifted = (log_of_sum.astype(np.int64) - (1 << 31)).astype(np.int32)
         least = np.maximum(
             scaling.least_difference - 1, multiply_by_quantized_multiplier(shifted, *divisor)
         )
         difference = (rescaled[below].astype(np.int64) - log_of_sum).astype(np.int32)
-        result = rounding_divide_by_pot(difference, 31 - _DIFFERENCE_BITS - 4).astype(np.int64)
+        result = rounding_divide_by_pot(difference, 31 - DIFFERENCE_BITS - 4).astype(np.int64)
         stored = np.clip(result + 127, -128, 127)
         return [np.where(-below > least, stored, -128).astype(np.int8)]
 
@@ -301,9 +264,9 @@ def softmax_mirror(
         for value in values:
             if value - largest >= scaling.least_difference:
                 exponential = _exponential(value - largest, scaling)
-                total += int(rounding_divide_by_pot(exponential, _SUM_BITS))
+                total += int(rounding_divide_by_pot(exponential, SUM_BITS))
                 exponentials += 1
-        scale, bits_over_unit = reciprocal(total, _SUM_BITS)
+        scale, bits_over_unit = reciprocal(total, SUM_BITS)
         for column, value in enumerate(values):
             out[row, column] = limits.min
             if value - largest >= scaling.least_difference:
@@ -317,65 +280,10 @@ def softmax_mirror(
 
 def _exponential(difference: int, scaling: InputScaling) -> int:
     rescaled = multiply_by_quantized_multiplier(difference, scaling.multiplier, scaling.left_shift)
-    return int(exp_on_negative_values(rescaled, _DIFFERENCE_BITS))
-
-
-def typical_exponentials(depth: int, least_difference: int) -> float:
-    """Inputs of a row that are not too far below its largest, when all int8 values are as likely.
-
-    Args:
-        depth: inputs of the row.
-        least_difference: what is further below counts as zero.
-    """
-    span = 255 * depth / (depth + 1)
-    return 1 + (depth - 1) * min(1.0, -least_difference / span)
-
-
-_DATA_DECIDES = (
-    "the data decides how many inputs of a row are near enough to the largest for an exponential; "
-    "the count is for inputs that are all as likely"
-)
-
-
-def _rows(tensor: Tensor) -> tuple[int, int]:
-    depth = tensor.shape[-1] if tensor.shape else 1
-    return tensor.elements // max(depth, 1), depth
-
-
-def _call_softmax(node: Node) -> KernelCall:
-    source = node.input(0)
-    rows, depth = _rows(source)
-    if source.dtype is DType.FLOAT32:
-        # The largest input's exponential is exp(0), which the C library returns at once.
-        trips = {"call": 1, "row": rows, "element": rows * (depth - 1)}
-    elif source.dtype is DType.INT16:
-        trips = {"call": 1, "row": rows, "element": rows * depth}
-    else:
-        scaling = InputScaling.of(source.scale, node.options.real("beta"))
-        taken = typical_exponentials(depth, scaling.least_difference)
-        warnings = () if taken == depth else (_DATA_DECIDES,)
-        # On an M4 an input that does not count costs a twentieth of one that does.
-        exponentials = rows * (taken + (depth - taken) / 20)
-        return KernelCall(
-            "reference_ops::Softmax",
-            "reference/softmax_int8",
-            {"call": 1, "row": rows, "exponential": exponentials},
-            warnings=warnings,
-        )
-    return KernelCall("reference_ops::Softmax", f"reference/softmax_{source.dtype.value}", trips)
-
-
-def _call_log_softmax(node: Node) -> KernelCall:
-    source = node.input(0)
-    rows, depth = _rows(source)
-    return KernelCall(
-        "reference_ops::LogSoftmax",
-        f"reference/log_softmax_{source.dtype.value}",
-        {"call": 1, "row": rows, "element": rows * depth},
-    )
+    return int(exp_on_negative_values(rescaled, DIFFERENCE_BITS))
 
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("SOFTMAX", _bind_softmax, _call_softmax),
-    Kernel("LOG_SOFTMAX", _bind_log_softmax, _call_log_softmax),
+    Kernel("SOFTMAX", _bind_softmax, softmax_call),
+    Kernel("LOG_SOFTMAX", _bind_log_softmax, log_softmax_call),
 )
