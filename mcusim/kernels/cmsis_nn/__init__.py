@@ -2,15 +2,21 @@
 
 from importlib import import_module
 
-from mcusim.kernels.cmsis_nn.contract import LibraryKernel
+from mcusim.kernels.cmsis_nn.contract import CaseCalls, LibraryKernel
 
-__all__ = ["KERNELS"]
+__all__ = ["CASES", "KERNELS"]
 
+#: Modules that export ``KERNELS`` and ``CASES``.
 _FAMILIES: tuple[str, ...] = ()
+
+_modules = tuple(import_module(f"{__name__}.{family}") for family in _FAMILIES)
 
 #: Every operator that TFLM hands to CMSIS-NN, by the schema's name.
 KERNELS: dict[str, LibraryKernel] = {
-    kernel.operator: kernel
-    for family in _FAMILIES
-    for kernel in import_module(f"{__name__}.{family}").KERNELS
+    kernel.operator: kernel for module in _modules for kernel in module.KERNELS
+}
+
+#: What prices a single call of the library, by kind of case.
+CASES: dict[str, CaseCalls] = {
+    kind: calls for module in _modules for kind, calls in module.CASES.items()
 }
