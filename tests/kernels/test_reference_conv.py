@@ -110,6 +110,33 @@ def test_batches_of_every_width(width: int) -> None:
         assert_agrees(each.graph(), *([each.inputs(i)] for i in range(7)))
 
 
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_infinities_and_nan(operator: str) -> None:
+    """They spread as the library's order of sums and its clamp let them."""
+    layer = Layer(operator, (DType.FLOAT32,) * 3, fused="RELU6")
+    if operator == DEPTHWISE:
+        layer = replace(layer, groups=2, depth=1)
+    calls = [[values(seed, layer.in_shape, DType.FLOAT32, special=True)] for seed in range(6)]
+    assert_agrees(layer.graph(), *calls)
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_zero_points_that_are_ignored(operator: str) -> None:
+    """The filter's, and those of int16 activations."""
+    for types in ((INT8, INT8, INT32), (INT16, INT8, INT64)):
+        layer = Layer(operator, types, groups=2 if operator == DEPTHWISE else 1)
+        layer = replace(layer, depth=1 if operator == DEPTHWISE else 2, per_channel=False)
+        graph = layer.graph()
+        tensors = [
+            replace(t, quantization=oracles.quantized(t.scale, 5))
+            if t.quantization and (t.is_constant or types[0] is INT16)
+            else t
+            for t in graph.main.tensors
+        ]
+        main = replace(graph.main, tensors=tuple(tensors))
+        assert_agrees(replace(graph, subgraphs=(main,)), [layer.inputs(0)], [layer.inputs(1)])
+
+
 def test_option_for_the_type_of_sums() -> None:
     """An int16 convolution without a bias sums in int32 where its options say so."""
     layer = Layer(CONV, (INT16, INT8, None), size=(3, 3), depth=700, width=2)

@@ -135,6 +135,7 @@ def test_shapes_that_the_library_does_not_check() -> None:
     assert "the input has 3 dimensions instead of 4" in refusal(
         changed(conv, 0, **reshaped(tensors[0], 4, 4, 2))
     )
+    assert "the filter is empty" in refusal(changed(conv, 1, **reshaped(tensors[1], 3, 0, 3, 2)))
     assert "strides and dilations must be positive" in refusal(with_options(conv, stride_w=0))
     assert "a depth multiplier of 5 do not give 6 output channels" in refusal(
         with_options(deep, depth_multiplier=5)

@@ -213,6 +213,7 @@ def check_rank(node: Node, tensors: Mapping[str, Tensor]) -> None:
             node,
             f"the {part} has {len(tensor.shape)} dimensions instead of 4",
         )
+        require(tensor.elements > 0, node, f"the {part} is empty")
 
 
 def check_arity(node: Node, required: int) -> None:
