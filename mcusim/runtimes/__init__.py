@@ -7,7 +7,9 @@ from mcusim.runtimes.plan import (
     MemoryPlan,
     PersistentPart,
     Plan,
+    RamPart,
 )
+from mcusim.runtimes.program_memory import flash, static_ram
 from mcusim.runtimes.tflm import RUNTIMES, canonical_runtime, plan
 
 __all__ = [
@@ -18,6 +20,9 @@ __all__ = [
     "MemoryPlan",
     "PersistentPart",
     "Plan",
+    "RamPart",
     "canonical_runtime",
+    "flash",
     "plan",
+    "static_ram",
 ]

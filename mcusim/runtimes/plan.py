@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from mcusim.graph import Graph, Node
 from mcusim.kernels.contract import KernelCall
 
-__all__ = ["BufferPlacement", "FlashPart", "LayerPlan", "MemoryPlan", "PersistentPart", "Plan"]
+__all__ = [
+    "BufferPlacement",
+    "FlashPart",
+    "LayerPlan",
+    "MemoryPlan",
+    "PersistentPart",
+    "Plan",
+    "RamPart",
+]
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,15 @@ class LayerPlan:
 @dataclass(frozen=True)
 class FlashPart:
     """A part of the program memory and where its size is from."""
+
+    name: str
+    size_bytes: int
+    source: str
+
+
+@dataclass(frozen=True)
+class RamPart:
+    """A part of the RAM that the program takes beside the arena, and where its size is from."""
 
     name: str
     size_bytes: int
