@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from mcusim.calibration.counted import CountedRow
-from mcusim.calibration.level_fit import Floats, LevelFit, Prior, Sample, fit_sample, fit_together
+from mcusim.calibration.level_fit import LevelFit, Prior, Sample, fit_sample, fit_together
 from mcusim.errors import McusimError
 from mcusim.kernels.contract import KernelCall
 
@@ -19,33 +19,55 @@ __all__ = ["FitResult", "fit_profiles"]
 _FEW_ROWS = 6
 #: Levels that begin so are turns of one library function, memcpy, whichever kernel calls it.
 _SHARED_PREFIX = "copy."
+_LSTM = ("unidirectional_sequence_lstm_float32",)
 #: Levels of code that kernels have in common: the level, the profile whose rows tell it best, and
-#: the profiles that lean on it there.
+#: the profiles that lean on it there. "own=theirs" is a level of two names; a level without a
+#: profile leans on nothing, as it is other code on another type.
 _COMMON_LEVELS: tuple[tuple[str, str, tuple[str, ...]], ...] = tuple(
-    (level, f"reference/{source}", tuple(f"reference/{name}" for name in names))
+    (level, source and f"reference/{source}", tuple(f"reference/{name}" for name in names))
     for level, source, names in (
         ("dimension.short", "add_int8", ("add_int16", "sub_int8")),
         ("dimension.short", "add_int8", ("mul_int8", "mul_int16", "mul_float32")),
         ("dimension.short", "add_float32", ("sub_float32",)),
         ("broadcast.dimension", "mul_int8", ("add_int8", "add_int16", "add_float32")),
+        ("broadcast", "mul_int8", ("add_int8", "add_int16", "add_float32")),
         ("broadcast.dimension", "mul_int8", ("sub_int8", "sub_float32")),
+        ("broadcast", "mul_int8", ("sub_int8", "sub_float32")),
         ("broadcast.dimension", "mul_int8", ("mul_int16", "mul_float32")),
+        ("broadcast", "mul_int8", ("mul_int16", "mul_float32")),
         ("row", "mul_int8", ("add_int8", "add_int16", "add_float32")),
         ("row", "mul_int8", ("sub_int8", "sub_float32", "mul_int16", "mul_float32")),
         ("broadcast.dimension", "mul_int8", ("maximum_int8",)),
+        ("broadcast", "mul_int8", ("maximum_int8",)),
         ("row", "mul_int8", ("maximum_int8",)),
         ("call", "maximum_int8", ("maximum_float32", "minimum_float32")),
         ("dimension", "maximum_int8", ("maximum_float32", "minimum_float32")),
         ("broadcast.dimension", "maximum_int8", ("maximum_float32", "minimum_float32")),
+        ("broadcast", "maximum_int8", ("maximum_float32", "minimum_float32")),
         ("broadcast.element", "maximum_int8", ("maximum_float32", "minimum_float32")),
         ("row", "maximum_int8", ("maximum_float32", "minimum_float32")),
         ("call", "relu_float32", ("leaky_relu_float32", "hard_swish_float32")),
         ("dimension", "relu_float32", ("leaky_relu_float32", "hard_swish_float32")),
         ("call", "quantize_int8", ("quantize_int16",)),
         ("dimension", "quantize_int8", ("quantize_int16",)),
+        ("product", "fully_connected_float32", ("batch_matmul_float32",)),
+        ("output", "fully_connected_float32", ("batch_matmul_float32",)),
+        ("feature_product=product", "fully_connected_float32", ("svdf_float32",)),
+        ("time_product=product", "fully_connected_float32", ("svdf_float32",)),
+        ("input_product=product", "fully_connected_float32", _LSTM),
+        ("recurrent_product=product", "fully_connected_float32", _LSTM),
+        ("filter", "", ("svdf_float32",)),
+        ("unit", "", ("svdf_float32", *_LSTM)),
+        ("row", "average_pool_2d_float32", ("average_pool_2d_int16",)),
+        ("pixel", "average_pool_2d_float32", ("average_pool_2d_int16",)),
+        ("tap_row", "average_pool_2d_float32", ("average_pool_2d_int16",)),
+        ("row", "max_pool_2d_float32", ("max_pool_2d_int16",)),
+        ("pixel", "max_pool_2d_float32", ("max_pool_2d_int16",)),
+        ("tap_row", "max_pool_2d_float32", ("max_pool_2d_int16",)),
+        ("output", "", ("average_pool_2d_int16", "max_pool_2d_int16")),
     )
 )
-#: Operators that are one piece of code with another comparison in it, fitted on each other's rows.
+#: Operators that are one piece of code but for what they do to an element, fitted together.
 _TWINS = (("maximum", "minimum"),)
 #: How far a level may be from what it costs elsewhere, relative: in the very same code; in a like
 #: kernel, for rows too few to tell; and in a like kernel, for levels that plenty of rows never run.
@@ -119,74 +141,84 @@ def fit_profiles(
 
 def _fit_build(samples: Mapping[str, Sample]) -> dict[str, tuple[LevelFit, str]]:
     """Fit all profiles of one build; beside each fit the profile it leans on, of few rows."""
-    merged = {p: s for p, s in samples.items() if _first_twin(p, samples) == p}
-    for profile, sample in samples.items():
-        if profile not in merged:
-            first = _first_twin(profile, samples)
-            merged[first] = _joined(merged[first], sample)
-    fits = _fit_merged(merged)
-    results = {}
-    for profile, sample in samples.items():
-        fit, leans_on = fits[_first_twin(profile, samples)]
-        position = {name: i for i, name in enumerate(merged[_first_twin(profile, samples)].ids)}
-        own = [position[name] for name in sample.ids]
-        results[profile] = (
-            replace(fit, fit_errors=fit.fit_errors[own], held_out_errors=fit.held_out_errors[own]),
-            leans_on,
-        )
-    return results
-
-
-def _first_twin(profile: str, samples: Mapping[str, Sample]) -> str:
-    """The profile with which this one shares its code, itself when there is none."""
-    for first, second in _TWINS:
-        other = profile.replace(f"/{second}_", f"/{first}_")
-        if other in samples and samples[other].levels == samples[profile].levels:
-            return other
-    return profile
-
-
-def _joined(first: Sample, second: Sample) -> Sample:
-    def typical(sample: Sample) -> Floats:
-        return sample.turns if sample.typical_turns is None else sample.typical_turns
-
-    return Sample(
-        first.ids + second.ids,
-        first.levels,
-        np.vstack([first.turns, second.turns]),
-        np.vstack([first.counts, second.counts]),
-        np.vstack([typical(first), typical(second)]),
-    )
-
-
-def _fit_merged(samples: Mapping[str, Sample]) -> dict[str, tuple[LevelFit, str]]:
-    sharing = {p for p, s in samples.items() if any(_is_shared(level) for level in s.levels)}
-    plenty = {p: s for p, s in samples.items() if len(s.ids) > _FEW_ROWS}
-    first = _fit_all({p: s for p, s in plenty.items() if p in sharing}, plenty, {})
-    priors = {
-        profile: prior
-        for profile in plenty
-        if (prior := _prior(profile, samples, first, _UNSEEN_ONLY)) is not None
-    }
-    fits = _fit_all({p: s for p, s in plenty.items() if p in sharing}, plenty, priors)
+    groups = _groups(samples)
+    plenty = [group for group in groups if _rows(group, samples) > _FEW_ROWS]
+    first = _fit_groups(plenty, samples, {})
+    fits = _fit_groups(plenty, samples, _priors(first, samples, first, _UNSEEN_ONLY))
+    few = [group for group in groups if group not in plenty]
+    names = [name for group in few for name in group.names]
+    late = _fit_groups(few, samples, _priors(names, samples, fits, _CLOSELY))
     results = {profile: (fit, "") for profile, fit in fits.items()}
-    for profile in sorted(set(samples) - set(plenty)):
-        prior = _prior(profile, samples, fits, _CLOSELY)
-        leans_on = "" if prior is None else _like(profile, samples, fits)
-        results[profile] = fit_sample(samples[profile], prior), leans_on
-    return results
+    return results | {p: (fit, _like(p, samples, fits)) for p, fit in late.items()}
 
 
-def _fit_all(
-    sharing: Mapping[str, Sample], samples: Mapping[str, Sample], priors: Mapping[str, Prior]
+@dataclass(frozen=True)
+class _Group:
+    """Profiles fitted at once, and which of their levels are the same code."""
+
+    names: tuple[str, ...]
+    is_shared: Callable[[str], bool]
+
+
+def _groups(samples: Mapping[str, Sample]) -> list[_Group]:
+    """All profiles: those that call memcpy together, twins in pairs, the others alone.
+
+    Profiles of few rows that call memcpy stay alone, and take its levels from the others.
+    """
+    left = dict.fromkeys(samples)
+    sharing = [
+        p
+        for p, sample in samples.items()
+        if len(sample.ids) > _FEW_ROWS and any(map(_is_shared, sample.levels))
+    ]
+    groups = [_Group(tuple(sharing), _is_shared)] if sharing else []
+    for first, second in _TWINS:
+        for profile in samples:
+            other = profile.replace(f"/{first}_", f"/{second}_")
+            if other != profile and other in samples:
+                groups.append(_Group((profile, other), _is_shared_by_twins))
+    for group in groups:
+        for name in group.names:
+            left.pop(name)
+    return [*groups, *(_Group((name,), _is_shared) for name in left)]
+
+
+def _rows(group: _Group, samples: Mapping[str, Sample]) -> int:
+    return sum(len(samples[name].ids) for name in group.names)
+
+
+def _fit_groups(
+    groups: Iterable[_Group], samples: Mapping[str, Sample], priors: Mapping[str, Prior]
 ) -> dict[str, LevelFit]:
-    known = {profile: priors[profile] for profile in sharing if profile in priors}
-    alone = {p: fit_sample(s, priors.get(p)) for p, s in samples.items() if p not in sharing}
-    return fit_together(sharing, _is_shared, known) | alone
+    fits: dict[str, LevelFit] = {}
+    for group in groups:
+        if len(group.names) == 1:
+            name = group.names[0]
+            fits[name] = fit_sample(samples[name], priors.get(name))
+        else:
+            members = {name: samples[name] for name in group.names}
+            known = {name: priors[name] for name in group.names if name in priors}
+            fits |= fit_together(members, group.is_shared, known)
+    return fits
+
+
+def _priors(
+    names: Iterable[str],
+    samples: Mapping[str, Sample],
+    fits: Mapping[str, LevelFit],
+    spread: float,
+) -> dict[str, Prior]:
+    found = {name: _prior(name, samples, fits, spread) for name in names}
+    return {name: prior for name, prior in found.items() if prior is not None}
 
 
 def _is_shared(level: str) -> bool:
     return level.startswith(_SHARED_PREFIX)
+
+
+def _is_shared_by_twins(level: str) -> bool:
+    """Whether the operation itself has no part in a level."""
+    return level != "element"
 
 
 def _like(profile: str, samples: Mapping[str, Sample], fits: Mapping[str, LevelFit]) -> str:
@@ -212,11 +244,16 @@ def _prior(
     sources += [
         (level, source, _CLOSELY) for level, source, names in _COMMON_LEVELS if profile in names
     ]
-    for level, source, firmness in sources:
-        if source in fits and level in sample.levels and level in samples[source].levels:
-            theirs = samples[source].levels.index(level)
+    for levels, source, firmness in sources:
+        level, _, other = levels.partition("=")
+        if level not in sample.levels:
+            continue
+        own = sample.levels.index(level)
+        if not source:
+            prior.per_turn[own] = np.nan
+        elif source in fits and (other or level) in samples[source].levels:
+            theirs = samples[source].levels.index(other or level)
             if samples[source].turns[:, theirs].any():
-                own = sample.levels.index(level)
                 prior.per_turn[own] = fits[source].per_turn[theirs]
                 prior.spread[own] = _EXACTLY if _is_shared(level) else firmness
     return None if np.isnan(prior.per_turn).all() else prior
