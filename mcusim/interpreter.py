@@ -212,6 +212,12 @@ class _Program:
                     f"operator {node.index} ({node.name}): output {tensor.name!r} has the dynamic "
                     f"shape {tensor.shape}; TFLite Micro has no dynamic tensors"
                 )
+        for tensor in node.intermediates:
+            if tensor.elements:
+                raise UnsupportedOperatorError(
+                    f"operator {node.index} ({node.name}): intermediate tensor {tensor.name!r} has "
+                    f"{tensor.elements} elements; TFLite Micro takes only empty ones"
+                )
         kernel = self._kernels.get(node.name)
         if kernel is None:
             raise UnsupportedOperatorError(

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from mcusim.errors import ModelError
+from mcusim.errors import ModelError, UnsupportedOperatorError
 from mcusim.graph import DType, Graph, Node, Tensor
 from mcusim.kernels.reference.control_flow import Resources, called_subgraphs
 from mcusim.runtimes.abi import Struct, align_up
@@ -99,6 +99,7 @@ def plan_arena(graph: Graph, target: Target) -> ArenaPlan:
     the program's choice.
 
     Raises:
+        UnsupportedOperatorError: an operator has intermediate tensors that are not empty.
         ModelError: TFLM could not plan the model: element types without a size, subgraphs that call
             each other in a circle or are not there, an offline plan of another size.
     """
@@ -147,6 +148,11 @@ def _prepare(graph: Graph, target: Target, tail: _Tail, resources: Resources) ->
     """``InitSubgraphs`` and ``PrepareSubgraphs``."""
     nodes = [(s, node) for s, subgraph in enumerate(graph.subgraphs) for node in subgraph.nodes]
     for _, node in nodes:
+        if any(_bytes(tensor) for tensor in node.intermediates):
+            raise UnsupportedOperatorError(
+                f"{graph.name}: operator {node.index} ({node.name}) has an intermediate tensor "
+                "that is not empty: TFLite Micro plans none"
+            )
         layout = op_data(node.name, target)
         if layout is not None:
             tail.bytes(f"{node.name}: parameters", layout.bytes(target.abi))

@@ -7,16 +7,18 @@ from functools import cache
 from pathlib import Path
 from zipfile import ZipFile
 
+import numpy as np
 import pytest
 
-from mcusim.errors import ModelError
+from mcusim.errors import ModelError, UnsupportedOperatorError
 from mcusim.graph import DType, Graph, Operator, Options, Subgraph, Tensor
+from mcusim.interpreter import Interpreter
 from mcusim.runtimes import MemoryPlan
 from mcusim.runtimes.abi import ARM_EABI
 from mcusim.runtimes.arena import plan_arena
 from mcusim.runtimes.kernel_requests import Target
-from mcusim.tflite import load, read
-from tests.oracles import activation, single_operator
+from mcusim.tflite import load, read, write
+from tests.oracles import activation, single_operator, tflm_refuses
 from tests.runtimes.arena_models import control_flow_models, offline_planned_model
 from tests.shared import SHARED, needs_shared, shared_models
 
@@ -150,3 +152,21 @@ def test_a_tensor_of_too_few_dimensions_is_refused():
     flat = activation((4,), DType.FLOAT32)
     with pytest.raises(ModelError, match=r"operator 0 \(DEPTHWISE_CONV_2D\)"):
         planned(single_operator("DEPTHWISE_CONV_2D", [flat, flat], [flat]))
+
+
+@pytest.mark.parametrize(("shape", "refused"), [((), True), ((3,), True), ((0,), False)])
+def test_intermediate_tensors_are_refused_where_the_interpreter_refuses(
+    shape: tuple[int, ...], refused: bool
+):
+    x = activation((1, 4), DType.FLOAT32)
+    middle = activation(shape, DType.INT16)
+    graph = single_operator("FLOOR", [x], [x], intermediates=[middle])
+    assert tflm_refuses(write(graph), [np.zeros((1, 4), np.float32)]) == refused
+    if refused:
+        with pytest.raises(UnsupportedOperatorError, match="intermediate tensor"):
+            planned(graph)
+        with pytest.raises(UnsupportedOperatorError, match="intermediate tensor"):
+            Interpreter(graph)
+    else:
+        assert planned(graph).head_bytes == 32
+        Interpreter(graph)
