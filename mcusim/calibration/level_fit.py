@@ -202,9 +202,10 @@ def fit_together(
     prior = Prior.none(len(columns), together.counts.shape[1])
     for name, own in (priors or {}).items():
         for position, level in enumerate(samples[name].levels):
-            if not is_shared(level):
-                prior.per_turn[places[name][position]] = own.per_turn[position]
-                prior.spread[places[name][position]] = own.spread[position]
+            place = places[name][position]
+            if np.isnan(prior.per_turn[place]).any():
+                prior.per_turn[place] = own.per_turn[position]
+                prior.spread[place] = np.inf if is_shared(level) else own.spread[position]
     fit = fit_sample(together, prior)
     ends = np.cumsum([len(sample.ids) for sample in samples.values()])
     return {

@@ -85,14 +85,18 @@ def test_two_rows_lean_on_the_same_kernel_of_another_type():
     assert found["reference/neg_int8"].leans_on == ""
 
 
-def test_maximum_and_minimum_are_one_piece_of_code():
-    """Each has rows of one size only; together they tell call and element apart."""
-    calls = _calls("maximum_int8", [4]) | _calls("minimum_int8", [400])
-    rows = [_row(i, "ANY", 90 + 6 * c.trips["element"]) for i, c in calls.items()]
+def test_maximum_and_minimum_share_all_but_the_element():
+    """One row of MINIMUM tells its element, as the rows of MAXIMUM tell the call."""
+    calls = _calls("maximum_int8", [4, 40]) | _calls("minimum_int8", [10])
+    cost = {"maximum_int8": 9, "minimum_int8": 8}
+    rows = [
+        _row(i, "ANY", 90 + cost[i.rpartition("_")[0]] * c.trips["element"])
+        for i, c in calls.items()
+    ]
     for result in fit_profiles(rows, calls, {}):
-        assert _totals(result.fit) == pytest.approx([90, 6], rel=1e-3)
+        assert _totals(result.fit) == pytest.approx([90, cost[result.profile[10:]]], rel=1e-3)
         assert result.sample.ids == tuple(i for i in calls if result.profile[10:] in i)
-        assert len(result.fit.held_out_errors) == 1
+        assert len(result.fit.held_out_errors) == len(result.sample.ids)
 
 
 def test_rows_kept_out_are_predicted_from_typical_data():
