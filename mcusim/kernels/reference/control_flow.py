@@ -14,6 +14,7 @@ import numpy as np
 from mcusim.errors import ModelError
 from mcusim.graph import Array, DType, Graph, Node, Tensor
 from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.memory_copy import ALIGNED_LEVELS, copy_trips
 from mcusim.kernels.reference.checks import refuse, require
 
 __all__ = [
@@ -253,9 +254,12 @@ def _bind(node: Node) -> BoundKernel:
 
 
 def _call(node: Node) -> KernelCall:
-    copied = sum(t.bytes for t in (*node.inputs, *node.outputs) if t is not None)
+    """The operator alone: memcpy to and from tensors of other subgraphs or of variables."""
     name = "".join(word.capitalize() for word in node.name.split("_"))
-    return KernelCall(f"{name}Eval", f"reference/{node.name.lower()}", {"call": 1, "byte": copied})
+    tensors = [t for t in (*node.inputs, *node.outputs) if t is not None]
+    trips = {"call": 1.0, "dimension": float(sum(len(t.shape) for t in tensors))}
+    copies = copy_trips([(t.bytes, 0, 0) for t in tensors], ALIGNED_LEVELS)
+    return KernelCall(f"{name}Eval", f"reference/{node.name.lower()}_int8", trips | copies)
 
 
 KERNELS: tuple[Kernel, ...] = tuple(Kernel(name, _bind, _call) for name in CONTROL_FLOW)

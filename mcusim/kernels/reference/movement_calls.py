@@ -1,4 +1,4 @@
-"""Kernel calls of the operators that move elements: their loops as formulas of the shape.
+"""Kernel calls of the operators that join, cut and permute: their loops as formulas of the shape.
 
 At O3 the compiler copies bytes by words where it can: a run of eight or more bytes between aligned
 addresses takes a turn for each word, any other a turn for each byte. Where a turn for a word does
@@ -17,10 +17,11 @@ from mcusim.kernels.reference.checks import int32_vector
 
 __all__ = [
     "concatenation_call",
-    "copied_call",
     "pack_call",
     "reshape_call",
+    "shape_copy",
     "simple_call",
+    "single_run_call",
     "split_call",
     "strided_slice_call",
     "transpose_call",
@@ -47,7 +48,7 @@ def simple_call(node: Node) -> KernelCall:
     return _named(node, function, node.output().dtype, {"call": 1, "element": elements})
 
 
-def _shape_copy(tensor: Tensor) -> Copy:
+def shape_copy(tensor: Tensor) -> Copy:
     """``RuntimeShape`` copies its dimensions with memcpy."""
     return 4 * len(tensor.shape), 0, 0
 
@@ -58,15 +59,23 @@ def _around(axis: int, tensor: Tensor) -> dict[str, float]:
 
 
 def reshape_call(node: Node) -> KernelCall:
-    """Source: ``EvalReshapeReference``; it copies, as input and output lie apart."""
+    """RESHAPE and SQUEEZE: one memcpy, as input and output lie apart.
+
+    Source: ``EvalReshapeReference`` and ``SqueezeEval``.
+    """
     x = node.input(0)
     trips = {"call": 1.0, "dimension": float(len(x.shape))}
-    return _named(node, "Reshape", x.dtype, trips | copy_trips([(x.bytes, 0, 0)], ALIGNED_LEVELS))
+    copies = copy_trips([(x.bytes, 0, 0)], ALIGNED_LEVELS)
+    return _named(node, node.name.capitalize(), x.dtype, trips | copies)
 
 
-def copied_call(node: Node) -> KernelCall:
-    """SQUEEZE, which is one memcpy."""
-    return simple_call(node)
+def single_run_call(node: Node) -> KernelCall:
+    """EXPAND_DIMS, FILL and ZEROS_LIKE: one loop over all elements."""
+    output = node.output()
+    trips = {"call": 1.0, "part": 1.0, "segment": 1.0}
+    runs = _runs(iter([(output.bytes, 0, 0)]), output.dtype.numpy.itemsize)
+    function = "".join(word.capitalize() for word in node.name.split("_"))
+    return _named(node, function, output.dtype, trips | runs)
 
 
 def concatenation_call(node: Node) -> KernelCall:
@@ -78,10 +87,10 @@ def concatenation_call(node: Node) -> KernelCall:
     lengths = [t.bytes // outer for t in tensors]
 
     def copies() -> Iterator[Copy]:
-        yield _shape_copy(output)
+        yield shape_copy(output)
         for tensor in tensors:
-            yield _shape_copy(tensor)
-            yield _shape_copy(tensor)
+            yield shape_copy(tensor)
+            yield shape_copy(tensor)
         target = 0
         for turn in range(outer):
             for length in lengths:
@@ -99,16 +108,23 @@ def concatenation_call(node: Node) -> KernelCall:
     return _named(node, "Concatenation", output.dtype, trips | copy_trips(copies()))
 
 
-def _runs(segments: Iterator[Copy]) -> dict[str, float]:
-    """Turns of a loop that copies element by element, which O3 turns into words."""
+def _runs(segments: Iterator[Copy], size: int) -> dict[str, float]:
+    """Turns of a loop that copies element by element, which O3 turns into words.
+
+    Args:
+        segments: what each run of the loop copies.
+        size: bytes of an element.
+    """
     wordwise = words = elements = 0
     for length, source, target in segments:
-        if length >= _WORDWISE_BYTES and source % 4 == target % 4 == 0:
+        if size >= 4:
+            words += length // 4
+        elif length >= _WORDWISE_BYTES and source % 4 == target % 4 == 0:
             wordwise += 1
             words += length // 4
-            elements += length % 4
+            elements += length % 4 // size
         else:
-            elements += length
+            elements += length // size
     return {
         "segment.wordwise": float(wordwise),
         "segment.word": float(words),
@@ -140,7 +156,7 @@ def split_call(node: Node) -> KernelCall:
         "outer": float(outer),
         "segment": float(outer * len(lengths)),
     }
-    return _named(node, "Split", x.dtype, trips | _runs(segments()))
+    return _named(node, "Split", x.dtype, trips | _runs(segments(), x.dtype.numpy.itemsize))
 
 
 def pack_call(node: Node) -> KernelCall:
@@ -164,7 +180,12 @@ def pack_call(node: Node) -> KernelCall:
         "part": float(len(parts)),
         "segment": float(outer * len(parts)),
     }
-    return _named(node, node.name.capitalize(), whole.dtype, trips | _runs(segments()))
+    return _named(
+        node,
+        node.name.capitalize(),
+        whole.dtype,
+        trips | _runs(segments(), whole.dtype.numpy.itemsize),
+    )
 
 
 def transpose_call(node: Node) -> KernelCall:
@@ -191,7 +212,7 @@ def transpose_call(node: Node) -> KernelCall:
         "element": float(rows * (length % 4 if wide else length)),
         "element.strided": float(rows * (length % 4 if wide else length) * strided),
     }
-    shapes = copy_trips([_shape_copy(x), _shape_copy(output)], ALIGNED_LEVELS)
+    shapes = copy_trips([shape_copy(x), shape_copy(output)], ALIGNED_LEVELS)
     return _named(node, "Transpose", x.dtype, trips | shapes)
 
 
@@ -213,7 +234,7 @@ def strided_slice_call(node: Node, ranges: list[tuple[int, int, int]]) -> Kernel
     def copies() -> Iterator[Copy]:
         yield _STRIDED_SLICE_PARAMS_BYTES, 0, 0
         for tensor in (x, x, output, output):
-            yield _shape_copy(tensor)
+            yield shape_copy(tensor)
         if not unit:
             return
         target = 0
@@ -229,8 +250,7 @@ def strided_slice_call(node: Node, ranges: list[tuple[int, int, int]]) -> Kernel
     trips = {
         "call": 1.0,
         "dimension": float(len(x.shape)),
-        "plane": float(math.prod(counts[:2])),
-        "row": float(math.prod(counts[:3])),
+        "row": float(sum(math.prod(counts[:depth]) for depth in (1, 2, 3))),
         "column": float(math.prod(counts[:4])),
         "column.copied": float(math.prod(counts[:4]) * unit),
         "element": float(math.prod(counts) * (not unit)),

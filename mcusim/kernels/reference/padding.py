@@ -23,7 +23,7 @@ from mcusim.kernels.reference.checks import (
     supported,
 )
 from mcusim.kernels.reference.inferences import by_index_tensors
-from mcusim.kernels.reference.movement_calls import simple_call
+from mcusim.kernels.reference.picking_calls import mirror_pad_call
 from mcusim.kernels.reference.spatial_calls import pad_call
 
 __all__ = ["KERNELS"]
@@ -133,5 +133,5 @@ def _mirrored(
 KERNELS: tuple[Kernel, ...] = (
     Kernel("PAD", _bind_pad, pad_call),
     Kernel("PADV2", _bind_pad, pad_call),
-    Kernel("MIRROR_PAD", _bind_mirror_pad, simple_call),
+    Kernel("MIRROR_PAD", _bind_mirror_pad, mirror_pad_call),
 )

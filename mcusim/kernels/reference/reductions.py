@@ -272,15 +272,14 @@ def _reduce_call(node: Node) -> KernelCall:
     axes = () if given is None else resolved_axes(node, int32_vector(given), rank)
     checks = sum(axes.index(d) + 1 if d in axes else len(axes) for d in range(rank))
     wraps = sum(math.prod(x.shape[: d + 1]) for d in range(rank - 1))
-    # MEAN of float images over height and width has a loop of its own.
-    image = (
+    if (
         node.name == "MEAN"
         and x.dtype is DType.FLOAT32
         and node.options.flag("keep_dims")
         and rank == 4
         and sorted(axes) == [1, 2]
-    )
-    kind = "mean_image" if image else node.name.lower()
+    ):
+        return _image_mean_call(node)
     trips = {
         "call": 1.0,
         "output": float(output.elements),
@@ -291,7 +290,27 @@ def _reduce_call(node: Node) -> KernelCall:
         "element.wrap": float(wraps),
         "element.last_reduced": float(elements * (rank - 1 in axes)),
     }
-    return KernelCall("reference_ops::Reduce", f"reference/{kind}_{x.dtype.value}", trips)
+    return KernelCall(
+        "reference_ops::Reduce", f"reference/{node.name.lower()}_{x.dtype.value}", trips
+    )
+
+
+def _image_mean_call(node: Node) -> KernelCall:
+    """MEAN of float images over height and width, which has loops of its own, like a pooling's.
+
+    Source: ``reference_ops::Mean`` on four dimensions.
+    """
+    _, height, width, _ = node.input(0).shape
+    outputs, taps = node.output().elements, height * width
+    trips = {
+        "call": 1.0,
+        "output": float(outputs),
+        "tap_row": float(outputs * height),
+        "tap": float(outputs * taps),
+        "late_tap": float(outputs * max(0, taps - 4)),
+        "division": float(outputs * (taps & (taps - 1) > 0)),
+    }
+    return KernelCall("reference_ops::Mean", "reference/mean_image_float32", trips)
 
 
 def _arg_call(node: Node) -> KernelCall:

@@ -21,7 +21,13 @@ from mcusim.kernels.reference.checks import (
     supported,
 )
 from mcusim.kernels.reference.inferences import by_index_tensors
-from mcusim.kernels.reference.movement_calls import reshape_call, simple_call, transpose_call
+from mcusim.kernels.reference.movement_calls import (
+    reshape_call,
+    simple_call,
+    single_run_call,
+    transpose_call,
+)
+from mcusim.kernels.reference.picking_calls import broadcast_to_call
 
 __all__ = ["KERNELS"]
 
@@ -231,12 +237,12 @@ def _bind_zeros_like(node: Node) -> BoundKernel:
 
 KERNELS: tuple[Kernel, ...] = (
     Kernel("RESHAPE", _bind_reshape, reshape_call),
-    Kernel("SQUEEZE", _bind_squeeze, simple_call),
-    Kernel("EXPAND_DIMS", _bind_expand_dims, simple_call),
+    Kernel("SQUEEZE", _bind_squeeze, reshape_call),
+    Kernel("EXPAND_DIMS", _bind_expand_dims, single_run_call),
     Kernel("TRANSPOSE", _bind_transpose, transpose_call),
     Kernel("SHAPE", _bind_shape, simple_call),
-    Kernel("BROADCAST_TO", _bind_broadcast_to, simple_call),
+    Kernel("BROADCAST_TO", _bind_broadcast_to, broadcast_to_call),
     Kernel("BROADCAST_ARGS", _bind_broadcast_args, simple_call),
-    Kernel("FILL", _bind_fill, simple_call),
-    Kernel("ZEROS_LIKE", _bind_zeros_like, simple_call),
+    Kernel("FILL", _bind_fill, single_run_call),
+    Kernel("ZEROS_LIKE", _bind_zeros_like, single_run_call),
 )

@@ -26,10 +26,10 @@ from mcusim.kernels.reference.inferences import aligned, by_index_tensors
 from mcusim.kernels.reference.movement_calls import (
     concatenation_call,
     pack_call,
-    simple_call,
     split_call,
     strided_slice_call,
 )
+from mcusim.kernels.reference.picking_calls import gather_call, slice_call
 
 __all__ = ["KERNELS"]
 
@@ -332,8 +332,8 @@ KERNELS: tuple[Kernel, ...] = (
     Kernel("SPLIT_V", _bind_split_v, split_call),
     Kernel("PACK", _bind_pack, pack_call),
     Kernel("UNPACK", _bind_unpack, pack_call),
-    Kernel("SLICE", _bind_slice, simple_call),
+    Kernel("SLICE", _bind_slice, slice_call),
     Kernel("STRIDED_SLICE", _bind_strided_slice, _strided_slice_call),
-    Kernel("GATHER", _bind_gather, simple_call),
-    Kernel("GATHER_ND", _bind_gather_nd, simple_call),
+    Kernel("GATHER", _bind_gather, gather_call),
+    Kernel("GATHER_ND", _bind_gather_nd, gather_call),
 )

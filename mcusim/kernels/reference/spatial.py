@@ -22,7 +22,7 @@ from mcusim.kernels.reference.checks import (
     supported,
 )
 from mcusim.kernels.reference.inferences import by_index_tensors
-from mcusim.kernels.reference.movement_calls import simple_call
+from mcusim.kernels.reference.picking_calls import batch_and_space_call, depth_and_space_call
 from mcusim.kernels.reference.spatial_calls import resize_bilinear_call, resize_nearest_call
 
 __all__ = ["KERNELS"]
@@ -275,10 +275,10 @@ def _nearest(extent: int, out_extent: int, align: bool, half: bool) -> npt.NDArr
 
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("SPACE_TO_DEPTH", _bind_space_to_depth, simple_call),
-    Kernel("DEPTH_TO_SPACE", _bind_depth_to_space, simple_call),
-    Kernel("SPACE_TO_BATCH_ND", _bind_space_to_batch, simple_call),
-    Kernel("BATCH_TO_SPACE_ND", _bind_batch_to_space, simple_call),
+    Kernel("SPACE_TO_DEPTH", _bind_space_to_depth, depth_and_space_call),
+    Kernel("DEPTH_TO_SPACE", _bind_depth_to_space, depth_and_space_call),
+    Kernel("SPACE_TO_BATCH_ND", _bind_space_to_batch, batch_and_space_call),
+    Kernel("BATCH_TO_SPACE_ND", _bind_batch_to_space, batch_and_space_call),
     Kernel("RESIZE_BILINEAR", _bind_resize_bilinear, resize_bilinear_call),
     Kernel("RESIZE_NEAREST_NEIGHBOR", _bind_resize_nearest, resize_nearest_call),
 )
