@@ -107,8 +107,9 @@ def plan(graph: Graph, runtime: str = "tflm", *, core: str = "m4") -> Plan:
     simd = _SIMD.get(core.removesuffix("-soft"))
     if simd is None:
         raise InputError(f"core {core!r} is not known; there are {', '.join(_SIMD)}")
-    calls = [tuple(_calls(graph, node, runtime)) for node in graph.main.nodes]
+    # The arena first: it refuses subgraphs that call each other without end.
     arena = plan_arena(graph, Target(ARM_EABI, runtime == "cmsis-nn", simd))
+    calls = [tuple(_calls(graph, node, runtime)) for node in graph.main.nodes]
     return Plan(
         graph,
         runtime,
@@ -123,7 +124,7 @@ def plan(graph: Graph, runtime: str = "tflm", *, core: str = "m4") -> Plan:
     )
 
 
-def _calls(graph: Graph, node: Node, runtime: str, nested: int = 0) -> Iterator[KernelCall]:
+def _calls(graph: Graph, node: Node, runtime: str) -> Iterator[KernelCall]:
     """The node's own kernel, and those of the subgraph that it runs."""
     kernel = KERNELS.get(node.name)
     if kernel is None:
@@ -134,10 +135,8 @@ def _calls(graph: Graph, node: Node, runtime: str, nested: int = 0) -> Iterator[
     call = kernel.call(node)
     yield _with_cmsis_nn(node, call) if runtime == "cmsis-nn" else call
     for subgraph, warning in _inner(node):
-        if nested > 32 or not 0 <= subgraph < len(graph.subgraphs):
-            return  # the arena's plan says what is wrong
         for inner in graph.subgraphs[subgraph].nodes:
-            for inner_call in _calls(graph, inner, runtime, nested + 1):
+            for inner_call in _calls(graph, inner, runtime):
                 yield replace(inner_call, warnings=(*inner_call.warnings, warning))
 
 
