@@ -113,14 +113,14 @@ def bind_rows(
     """
     from mcusim.kernels.compiled.dense import requantize_rows, requantize_rows_wide
 
-    moved = weights.astype(np.int64) + rescaling.filter_offset
-    constant = rescaling.input_offset * moved.sum(axis=1)
+    moved = weights.astype(np.int32) + np.int32(rescaling.filter_offset)
+    constant = rescaling.input_offset * moved.sum(axis=1, dtype=np.int64)
     if bias is not None:
         constant = constant + bias.reshape(-1)[: len(weights)]
     every = np.zeros(len(weights), np.int64)
     multipliers, shifts = rescaling.multipliers + every, rescaling.shifts + every
     clamp = rescaling.output_offset, rescaling.low, rescaling.high
-    largest = np.abs(moved).sum(axis=1).max(initial=0) * (1 << (dtype.bits - 1))
+    largest = np.abs(moved).sum(axis=1, dtype=np.int64).max(initial=0) * (1 << (dtype.bits - 1))
     matrix = np.ascontiguousarray(moved.T, np.float32 if largest <= 1 << 24 else np.float64)
     store = requantize_rows_wide if rescaling.wide else requantize_rows
 
