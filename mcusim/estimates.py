@@ -8,7 +8,7 @@ from typing import Any
 
 from mcusim.boards import Board, Cycles
 from mcusim.instruction_mix import InstructionMix
-from mcusim.runtimes import FlashPart, MemoryPlan
+from mcusim.runtimes import FlashPart, MemoryPlan, RamPart
 
 __all__ = ["SCHEMA", "Estimate", "LayerEstimate", "PartEstimate", "TensorSummary"]
 
@@ -101,6 +101,7 @@ class Estimate:
         construct: building the interpreter, once; not part of an inference.
         allocate: AllocateTensors, once; not part of an inference.
         memory: the tensor arena.
+        static_ram: variables of the program, beside the arena and the stack.
         flash: what lies in flash, by part.
         latency_interval_s: low and high, 90 %.
         energy_interval_j: low and high, 90 %.
@@ -118,6 +119,7 @@ class Estimate:
     construct: PartEstimate
     allocate: PartEstimate
     memory: MemoryPlan
+    static_ram: tuple[RamPart, ...]
     flash: tuple[FlashPart, ...]
     latency_interval_s: tuple[float, float]
     energy_interval_j: tuple[float, float]
@@ -157,6 +159,11 @@ class Estimate:
         return self.memory.arena_bytes
 
     @property
+    def ram_bytes(self) -> int:
+        """Tensor arena and variables; the stack comes on top."""
+        return self.arena_bytes + sum(part.size_bytes for part in self.static_ram)
+
+    @property
     def flash_bytes(self) -> int:
         """Model, runtime and kernels in flash."""
         return sum(part.size_bytes for part in self.flash)
@@ -191,6 +198,8 @@ class Estimate:
                 "placements": [vars(buffer) for buffer in self.memory.placements],
                 "persistent": [vars(part) for part in self.memory.persistent],
             },
+            "ram_bytes": self.ram_bytes,
+            "static_ram": [vars(part) for part in self.static_ram],
             "flash_bytes": self.flash_bytes,
             "flash": [vars(part) for part in self.flash],
             "layers": [_layer_dict(layer) for layer in self.layers],

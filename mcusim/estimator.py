@@ -14,7 +14,7 @@ from mcusim.graph import Graph, Tensor
 from mcusim.instruction_mix import InstructionMix
 from mcusim.kernels.closest import PricedBuild, closest_profile
 from mcusim.kernels.contract import KernelCall
-from mcusim.runtimes import FlashPart, LayerPlan, Plan, plan
+from mcusim.runtimes import LayerPlan, flash, plan, static_ram
 
 __all__ = ["BUILDS", "PLACES", "estimate"]
 
@@ -81,7 +81,8 @@ def estimate(
         pricing.part([planned.construct]),
         pricing.part([planned.allocate]),
         planned.memory,
-        _flash(planned),
+        static_ram(planned, board.core.profile, build),
+        flash(planned, board.core.profile, build),
         (latency_s * low, latency_s * high),
         (
             energy_j * low * power.measured_over_predicted_low,
@@ -153,10 +154,6 @@ class _Pricing:
             error=error / total if total else 0.0,
             warnings=tuple(dict.fromkeys(_call_warnings(calls, builds))),
         )
-
-
-def _flash(planned: Plan) -> tuple[FlashPart, ...]:
-    return (FlashPart("model", planned.graph.model_bytes, "size of the flatbuffer"),)
 
 
 def _call_warnings(

@@ -14,6 +14,7 @@ from mcusim import estimator
 from mcusim.graph import DType
 from mcusim.kernels.closest import closest_profile
 from mcusim.report import estimate_schema
+from mcusim.resources import data_path
 from tests.shared import SHARED, needs_shared, shared_models
 from tests.small_models import convolution, pooling
 
@@ -71,6 +72,29 @@ def test_totals_are_sums_over_layers_and_the_interpreter():
     assert found.construct.cycles > 0
     assert found.allocate.cycles > found.construct.cycles
     jsonschema.validate(found.to_dict(), estimate_schema())
+
+
+def test_memory_is_the_sum_of_its_parts():
+    found = mcusim.estimate(convolution(), BOARD)
+    assert found.flash_bytes == sum(part.size_bytes for part in found.flash)
+    assert {"model", "TFLite Micro", "kernel of CONV_2D"} <= {part.name for part in found.flash}
+    assert all(part.source for part in found.flash)
+    assert found.ram_bytes > found.arena_bytes
+
+
+@pytest.mark.parametrize(
+    "core", [path.stem for path in data_path("board_models", "cores").iterdir()]
+)
+@pytest.mark.parametrize("runtime", ["tflm", "cmsis-nn"])
+def test_every_core_is_estimated_under_every_build(tmp_path, core, runtime):
+    path = tmp_path / "board.toml"
+    path.write_text(f'base = "nucleo-l496zg"\ncore = "{core}"\n')
+    board = mcusim.load_board(path)
+    for build in estimator.BUILDS:
+        for fpu in (None, False):
+            found = mcusim.estimate(convolution(), board, runtime, build, fpu=fpu)
+            assert found.flash_bytes > 20_000
+            assert found.layers[0].is_priced == (runtime == "tflm")
 
 
 def test_power_is_supply_voltage_times_current():

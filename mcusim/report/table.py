@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mcusim.estimates import Estimate, LayerEstimate, PartEstimate, TensorSummary
+from mcusim.runtimes import FlashPart, RamPart
 
 __all__ = ["dominant_lines", "layer_table", "summary_lines"]
 
@@ -86,7 +87,6 @@ def summary_lines(estimate: Estimate) -> list[str]:
     board = estimate.board
     low, high = (f"{bound * 1e3:,.4g}" for bound in estimate.latency_interval_s)
     low_mj, high_mj = (f"{bound * 1e3:,.3g}" for bound in estimate.energy_interval_j)
-    parts = ", ".join(f"{part.name} {part.size_bytes:,}" for part in estimate.flash)
     unpriced = sum(not layer.is_priced for layer in estimate.layers)
     missing = f", without {unpriced} layers that nothing prices" if unpriced else ""
     startup = estimate.construct.latency_s + estimate.allocate.latency_s
@@ -95,8 +95,9 @@ def summary_lines(estimate: Estimate) -> list[str]:
         f"at {estimate.clock_hz / 1e6:g} MHz{missing}",
         f"energy    {estimate.energy_j * 1e3:,.3g} mJ (90 %: {low_mj} to {high_mj} mJ) "
         f"at {board.power.supply_v:g} V",
-        f"RAM       {_against(estimate.arena_bytes, board.ram.bytes)}: tensor arena",
-        f"flash     {_against(estimate.flash_bytes, board.flash.bytes)}: {parts}",
+        f"RAM       {_against(estimate.ram_bytes, board.ram.bytes)}: "
+        f"tensor arena {estimate.arena_bytes:,}, {_parts(estimate.static_ram)}; stack on top",
+        f"flash     {_against(estimate.flash_bytes, board.flash.bytes)}: {_parts(estimate.flash)}",
         f"start-up  {startup * 1e3:,.3g} ms once: construction "
         f"{estimate.construct.instructions.total:,.0f} and AllocateTensors "
         f"{estimate.allocate.instructions.total:,.0f} instructions",
@@ -174,6 +175,15 @@ def _milli(value: float, total: float) -> str:
 
 def _shape(tensors: Sequence[TensorSummary]) -> str:
     return ", ".join("x".join(map(str, t.shape)) or "scalar" for t in tensors)
+
+
+def _parts(parts: Sequence[FlashPart | RamPart]) -> str:
+    """Sizes by part, with the kernels of all operators as one."""
+    sizes: dict[str, int] = {}
+    for part in parts:
+        name = "kernels" if "kernel" in part.name else part.name
+        sizes[name] = sizes.get(name, 0) + part.size_bytes
+    return ", ".join(f"{name} {size:,}" for name, size in sizes.items())
 
 
 def _against(used: int, held: int) -> str:

@@ -30,7 +30,13 @@ _NEAREST = {
 
 #: Core whose functions were measured, and cores that stand for those that were not counted.
 _MEASURED = "m4"
-_NEAREST_CORE = {"m0": "m0plus", "m55": "m33", "m85": "m33", "m7-soft": "m4-soft"}
+_NEAREST_CORE = {
+    "m0": "m0plus",
+    "m55": "m33",
+    "m85": "m33",
+    "m7-soft": "m4-soft",
+    "m33-soft": "m4-soft",
+}
 
 
 @dataclass(frozen=True)
@@ -188,10 +194,13 @@ def _scale(runtime: str, core: str, build: str) -> _Scale:
     if build not in _NEAREST:
         raise InputError(f"build {build!r} is not known; there are {', '.join(_NEAREST)}")
     flag = _NEAREST[build] if _NEAREST[build] in _fit()["kernel_sets"][runtime] else "gcc-Os"
-    known = _NEAREST_CORE.get(core, core)
     totals = _fit()["totals"][runtime]
-    if not any(key.startswith(f"{known}.") for key in totals):
-        cores = sorted({key.partition(".")[0] for key in totals} | set(_NEAREST_CORE))
+    counted_cores = {key.partition(".")[0] for key in totals}
+    near = _NEAREST_CORE.get(core, core)
+    # Without a count of the soft-float build, the same core with its FPU is closest.
+    known = near if near in counted_cores else near.removesuffix("-soft")
+    if known not in counted_cores:
+        cores = sorted(counted_cores | set(_NEAREST_CORE))
         raise InputError(f"core {core!r} is not known; there are {', '.join(cores)}")
     reasons = [] if flag == build else [f"{build} taken as {flag}"]
     if known == _MEASURED:
