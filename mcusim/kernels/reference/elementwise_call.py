@@ -99,10 +99,10 @@ def select_call(node: Node) -> KernelCall:
 def _broadcast_trips(node: Node, tensors: tuple[Tensor, ...], broadcasts: bool) -> dict[str, float]:
     """Turns of the plain loop over all elements, or of the nest that ``broadcast_loop`` describes.
 
-    The levels: ``dimension`` as in ``_shape_trips``; ``element`` of the plain loop;
-    ``broadcast.dimension`` whose strides are worked out; ``broadcast.element`` of the nest;
-    ``row``, a recursion into the nest; ``row.element`` where the recursion costs elements more,
-    because the compiler made the unnested loop a part of its caller.
+    The levels: ``dimension`` as in ``_shape_trips``; ``element`` of the plain loop; ``broadcast``,
+    the preparation of the nest, and ``broadcast.dimension``, whose strides are worked out;
+    ``broadcast.element`` of the nest; ``row``, a recursion into the nest; ``row.element`` where
+    the recursion costs elements more, because the unnested loop became a part of its caller.
     """
     output = node.output()
     loop = broadcast_loop(tuple(tensor.shape for tensor in tensors), output.shape)
@@ -113,6 +113,7 @@ def _broadcast_trips(node: Node, tensors: tuple[Tensor, ...], broadcasts: bool) 
         "call": 1.0,
         **_shape_trips(*tensors, output),
         "element": 0.0 if broadcasts else elements,
+        "broadcast": float(broadcasts),
         "broadcast.dimension": float(rank if broadcasts else 0),
         "broadcast.element": elements if broadcasts else 0.0,
         "row": float(loop.recursions if nested else 0),
