@@ -36,7 +36,7 @@ _ROW_SPREAD = 0.003
 #: Rows whose data happened to be untypical pull less: beyond this many typical errors, as the
 #: inverse of the error (Huber). Typical errors below the floor are rounding, not data.
 _HUBER = 1.5
-_HUBER_FLOOR = 0.0005
+_HUBER_FLOOR = 0.002
 _HUBER_ROUNDS = 3
 _TOO_FEW_TO_DOUBT = 6
 

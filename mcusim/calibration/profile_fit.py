@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mcusim.calibration.common_levels import SHARED_PREFIX, TWINS, Lean, leans
 from mcusim.calibration.counted import CountedRow
 from mcusim.calibration.level_fit import LevelFit, Prior, Sample, fit_sample, fit_together
 from mcusim.errors import McusimError
@@ -17,58 +18,6 @@ __all__ = ["FitResult", "fit_profiles"]
 
 #: A profile with no more rows leans on the same kernel's profile of another type.
 _FEW_ROWS = 6
-#: Levels that begin so are turns of one library function, memcpy, whichever kernel calls it.
-_SHARED_PREFIX = "copy."
-_LSTM = ("unidirectional_sequence_lstm_float32",)
-#: Levels of code that kernels have in common: the level, the profile whose rows tell it best, and
-#: the profiles that lean on it there. "own=theirs" is a level of two names; a level without a
-#: profile leans on nothing, as it is other code on another type.
-_COMMON_LEVELS: tuple[tuple[str, str, tuple[str, ...]], ...] = tuple(
-    (level, source and f"reference/{source}", tuple(f"reference/{name}" for name in names))
-    for level, source, names in (
-        ("dimension.short", "add_int8", ("add_int16", "sub_int8")),
-        ("dimension.short", "add_int8", ("mul_int8", "mul_int16", "mul_float32")),
-        ("dimension.short", "add_float32", ("sub_float32",)),
-        ("broadcast.dimension", "mul_int8", ("add_int8", "add_int16", "add_float32")),
-        ("broadcast", "mul_int8", ("add_int8", "add_int16", "add_float32")),
-        ("broadcast.dimension", "mul_int8", ("sub_int8", "sub_float32")),
-        ("broadcast", "mul_int8", ("sub_int8", "sub_float32")),
-        ("broadcast.dimension", "mul_int8", ("mul_int16", "mul_float32")),
-        ("broadcast", "mul_int8", ("mul_int16", "mul_float32")),
-        ("row", "mul_int8", ("add_int8", "add_int16", "add_float32")),
-        ("row", "mul_int8", ("sub_int8", "sub_float32", "mul_int16", "mul_float32")),
-        ("broadcast.dimension", "mul_int8", ("maximum_int8",)),
-        ("broadcast", "mul_int8", ("maximum_int8",)),
-        ("row", "mul_int8", ("maximum_int8",)),
-        ("call", "maximum_int8", ("maximum_float32", "minimum_float32")),
-        ("dimension", "maximum_int8", ("maximum_float32", "minimum_float32")),
-        ("broadcast.dimension", "maximum_int8", ("maximum_float32", "minimum_float32")),
-        ("broadcast", "maximum_int8", ("maximum_float32", "minimum_float32")),
-        ("broadcast.element", "maximum_int8", ("maximum_float32", "minimum_float32")),
-        ("row", "maximum_int8", ("maximum_float32", "minimum_float32")),
-        ("call", "relu_float32", ("leaky_relu_float32", "hard_swish_float32")),
-        ("dimension", "relu_float32", ("leaky_relu_float32", "hard_swish_float32")),
-        ("call", "quantize_int8", ("quantize_int16",)),
-        ("dimension", "quantize_int8", ("quantize_int16",)),
-        ("product", "fully_connected_float32", ("batch_matmul_float32",)),
-        ("output", "fully_connected_float32", ("batch_matmul_float32",)),
-        ("feature_product=product", "fully_connected_float32", ("svdf_float32",)),
-        ("time_product=product", "fully_connected_float32", ("svdf_float32",)),
-        ("input_product=product", "fully_connected_float32", _LSTM),
-        ("recurrent_product=product", "fully_connected_float32", _LSTM),
-        ("filter", "", ("svdf_float32",)),
-        ("unit", "", ("svdf_float32", *_LSTM)),
-        ("row", "average_pool_2d_float32", ("average_pool_2d_int16",)),
-        ("pixel", "average_pool_2d_float32", ("average_pool_2d_int16",)),
-        ("tap_row", "average_pool_2d_float32", ("average_pool_2d_int16",)),
-        ("row", "max_pool_2d_float32", ("max_pool_2d_int16",)),
-        ("pixel", "max_pool_2d_float32", ("max_pool_2d_int16",)),
-        ("tap_row", "max_pool_2d_float32", ("max_pool_2d_int16",)),
-        ("output", "", ("average_pool_2d_int16", "max_pool_2d_int16")),
-    )
-)
-#: Operators that are one piece of code but for what they do to an element, fitted together.
-_TWINS = (("maximum", "minimum"),)
 #: How far a level may be from what it costs elsewhere, relative: in the very same code; in a like
 #: kernel, for rows too few to tell; and in a like kernel, for levels that plenty of rows never run.
 _EXACTLY = 0.001
@@ -172,7 +121,7 @@ def _groups(samples: Mapping[str, Sample]) -> list[_Group]:
         if len(sample.ids) > _FEW_ROWS and any(map(_is_shared, sample.levels))
     ]
     groups = [_Group(tuple(sharing), _is_shared)] if sharing else []
-    for first, second in _TWINS:
+    for first, second in TWINS:
         for profile in samples:
             other = profile.replace(f"/{first}_", f"/{second}_")
             if other != profile and other in samples:
@@ -213,7 +162,7 @@ def _priors(
 
 
 def _is_shared(level: str) -> bool:
-    return level.startswith(_SHARED_PREFIX)
+    return level.startswith(SHARED_PREFIX)
 
 
 def _is_shared_by_twins(level: str) -> bool:
@@ -240,22 +189,18 @@ def _prior(
     sample = samples[profile]
     prior = Prior.none(len(sample.levels), sample.counts.shape[1])
     prior.spread[:] = spread
-    sources = [(level, _like(profile, samples, fits), spread) for level in sample.levels]
-    sources += [
-        (level, source, _CLOSELY) for level, source, names in _COMMON_LEVELS if profile in names
-    ]
-    for levels, source, firmness in sources:
-        level, _, other = levels.partition("=")
-        if level not in sample.levels:
-            continue
-        own = sample.levels.index(level)
-        if not source:
+    like = _like(profile, samples, fits)
+    known = [(Lean(level, like, level), spread) for level in sample.levels if like]
+    known += [(lean, _CLOSELY) for lean in leans(profile) if lean.level in sample.levels]
+    for lean, firmness in known:
+        own = sample.levels.index(lean.level)
+        if not lean.source:
             prior.per_turn[own] = np.nan
-        elif source in fits and (other or level) in samples[source].levels:
-            theirs = samples[source].levels.index(other or level)
-            if samples[source].turns[:, theirs].any():
-                prior.per_turn[own] = fits[source].per_turn[theirs]
-                prior.spread[own] = _EXACTLY if _is_shared(level) else firmness
+        elif lean.source in fits and lean.source_level in samples[lean.source].levels:
+            theirs = samples[lean.source].levels.index(lean.source_level)
+            if samples[lean.source].turns[:, theirs].any():
+                prior.per_turn[own] = fits[lean.source].per_turn[theirs]
+                prior.spread[own] = _EXACTLY if _is_shared(lean.level) else firmness
     return None if np.isnan(prior.per_turn).all() else prior
 
 
