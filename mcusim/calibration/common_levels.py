@@ -30,6 +30,16 @@ class Lean:
     source_level: str
 
 
+_ARITHMETIC = (
+    "add_int8",
+    "add_int16",
+    "add_float32",
+    "sub_int8",
+    "sub_float32",
+    "mul_int16",
+    "mul_float32",
+    "maximum_int8",
+)
 _BROADCAST = ("broadcast", "broadcast.dimension", "row")
 _POOLING = ("row", "pixel", "tap_row")
 _LSTM = "unidirectional_sequence_lstm_float32"
@@ -45,8 +55,7 @@ _TOLD_BY: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (
         "mul_int8",
         _BROADCAST,
-        ("add_int8", "add_int16", "add_float32", "sub_int8", "sub_float32", "mul_int16")
-        + ("mul_float32", "maximum_int8"),
+        _ARITHMETIC,
     ),
     (
         "maximum_int8",
