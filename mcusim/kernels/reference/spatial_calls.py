@@ -8,7 +8,7 @@ from itertools import chain, repeat
 
 import numpy as np
 
-from mcusim.graph import Node
+from mcusim.graph import DType, Node
 from mcusim.kernels.contract import KernelCall
 from mcusim.kernels.memory_copy import ALIGNED_LEVELS, Copy, copy_trips
 from mcusim.kernels.reference.checks import int32_vector
@@ -54,9 +54,12 @@ def pad_call(node: Node) -> KernelCall:
 
 
 def resize_bilinear_call(node: Node) -> KernelCall:
-    """Source: ``reference_ops::ResizeBilinear`` and ``ResizeBilinearInteger``."""
-    output = node.output()
-    batches, height, width, _ = output.shape
+    """Eight products an element; soft float is done at once with those by a weight of zero.
+
+    Source: ``reference_ops::ResizeBilinear`` and ``ResizeBilinearInteger``.
+    """
+    x, output = node.input(0), node.output()
+    batches, height, width, channels = output.shape
     rows, columns = batches * height, batches * height * width
     half = node.options.flag("half_pixel_centers")
     trips = {
@@ -66,6 +69,13 @@ def resize_bilinear_call(node: Node) -> KernelCall:
         "coordinate.half_pixel": float((rows + columns) * half),
         "element": float(output.elements),
     }
+    if output.dtype is DType.FLOAT32:
+        # Where the row's weight is zero 4 of the 8 go, where the column's is 2, with both 5.
+        zero_rows = _zero_weights(node, x.shape[1], height)
+        zero_columns = _zero_weights(node, x.shape[2], width)
+        gone = 4 * zero_rows * width + 2 * height * zero_columns - zero_rows * zero_columns
+        products = 8 * height * width - gone
+        trips["element.product"] = float(batches * channels * products)
     return KernelCall(
         "reference_ops::ResizeBilinear", f"reference/resize_bilinear_{output.dtype.value}", trips
     )
@@ -137,6 +147,14 @@ def _division_turns(node: Node, extent: int, out_extent: int) -> int:
     odd = divisor // (divisor & -divisor)
     quotient_bits = (dividend // odd).bit_length() if dividend % odd == 0 else 24
     return math.ceil(quotient_bits / 4)
+
+
+def _zero_weights(node: Node, extent: int, out_extent: int) -> int:
+    """Coordinates along one axis that need no interpolation."""
+    coordinates = _coordinates(node, extent, out_extent)
+    if node.options.flag("half_pixel_centers"):
+        coordinates = coordinates - np.float32(0.5)
+    return int(np.count_nonzero((coordinates >= 0) & (coordinates == np.floor(coordinates))))
 
 
 def _coordinates(
