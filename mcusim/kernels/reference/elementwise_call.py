@@ -175,10 +175,18 @@ def _negatives(name: str, first: Tensor, second: Tensor) -> float:
     a, b = typical_values(first), typical_values(second)
     if first.data is not None and second.data is not None:
         a, b = np.broadcast_arrays(a, b)
+        if name == "MUL":
+            return float((a * b < 0).mean())
+        below = float((a < -b if name == "ADD" else a < b).mean())
+    elif name == "MUL":
+        # Independent of each other: any of one beside any of the other, here and below.
+        return _share(a < 0) * _share(b > 0) + _share(a > 0) * _share(b < 0)
     else:
-        # Independent of each other: any of one beside any of the other.
-        a, b = a.reshape(-1, 1), b.reshape(1, -1)
-    if name == "MUL":
-        return float((a * b < 0).mean())
-    combined = a + b if name == "ADD" else a - b
-    return float((a < 0).mean() + (b < 0).mean() + (combined < 0).mean())
+        opposite = np.sort((-b if name == "ADD" else b).ravel())
+        above = opposite.size - np.searchsorted(opposite, a.ravel(), side="right")
+        below = float(above.mean()) / opposite.size
+    return _share(a < 0) + _share(b < 0) + below
+
+
+def _share(taken: npt.NDArray[np.bool_]) -> float:
+    return float(taken.mean())
