@@ -257,7 +257,9 @@ class _Machine:
     def run(self, inputs: Sequence[Array], keep: bool) -> RunResult:
         """Run the main subgraph; arrays have a leading axis of ``size`` inferences."""
         kept: dict[int, Array] = {}
-        outputs = self._run(0, inputs, kept if keep else None)
+        # A device overflows, divides by zero and goes on.
+        with np.errstate(all="ignore"):
+            outputs = self._run(0, inputs, kept if keep else None)
         if keep:
             for index, array in self._program.constants[0].items():
                 kept[index] = np.repeat(array, self.size, axis=0)

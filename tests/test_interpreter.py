@@ -420,6 +420,11 @@ def test_a_subgraph_that_runs_itself_is_an_error() -> None:
         Interpreter(model(main))
 
 
+def test_overflow_is_a_result_and_no_warning() -> None:
+    large = np.full((2, 3), 3e38, np.float32)
+    assert np.isinf(run(adder(), [large, large]).outputs[0]).all()
+
+
 def test_outputs_are_the_callers_own() -> None:
     """Writing to a result changes neither the input nor the next result."""
     tensors = (tensor(0, FLOAT32, (2,)), tensor(1, FLOAT32, (2,)))
