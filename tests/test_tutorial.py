@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import mcusim
+
 ROOT = Path(__file__).parents[1]
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -54,3 +56,8 @@ def test_every_line_of_python_prints_what_the_tutorial_shows(tmp_path, monkeypat
     failed, tried = doctest.testfile(str(TUTORIAL), module_relative=False)
     assert tried > 3
     assert failed == 0
+
+
+def test_the_package_s_own_example_is_true():
+    failed, tried = doctest.testmod(mcusim)
+    assert (failed, tried) == (0, 3)

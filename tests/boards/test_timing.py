@@ -97,3 +97,73 @@ def test_uncalibrated_boards_predict_measured_firmware_within_their_interval():
         bounds = board.core.uncalibrated
         assert bounds.measured_over_predicted_low < ratio < bounds.measured_over_predicted_high
         assert 1.03 < ratio < 1.20, (model, name, ratio)
+
+
+#: Latency in ms on the nRF52840-DK, Profentzas et al. 2021, table 3: rows that fit the build best.
+Q7_MEASURED = {
+    ("mnist", "16", "conv1_basic"): 188,
+    ("mnist", "32", "conv1_basic"): 597,
+    ("mnist", "64", "conv1_basic"): 2091,
+    ("mnist", "96", "conv1_basic"): 4495,
+    ("cifar10", "16", "as_firmware"): 357,
+    ("cifar10", "32", "as_firmware"): 1004,
+}
+
+#: Columns of the counted q7 kernels by mcusim's names of the classes.
+Q7_COLUMNS = {
+    "alu": "alu ext other",
+    "if_then": "it",
+    "multiply": "mul",
+    "multiply_long": "mul_long",
+    "multiply_half": "mul_half",
+    "simd_mac": "simd_mac",
+    "simd_other": "simd_pack simd_alu sat",
+    "divide": "div",
+    "load_byte": "ld_b",
+    "load_half": "ld_h",
+    "load_word": "ld_w",
+    "load_double": "ld_d",
+    "load_multiple": "ldm",
+    "store_byte": "st_b",
+    "store_half": "st_h",
+    "store_word": "st_w",
+    "store_double": "st_d",
+    "store_multiple": "stm",
+    "branch_conditional": "br_cond",
+    "branch": "br_uncond",
+    "call": "bl",
+    "branch_indirect": "bx_ret",
+    "branch_table": "tb",
+    "nop": "nop",
+    "taken_conditional": "br_cond_taken",
+    "taken_unconditional": "br_uncond bl bx_ret tb",
+    "load_accesses": "ld_b ld_h ld_w ld_d ld_d ldm_regs",
+    "store_accesses": "st_b st_h st_w st_d st_d stm_regs",
+}
+
+
+@needs_shared
+def test_the_q7_kernels_of_the_nrf52840_are_predicted_within_the_interval():
+    """The build was recognized by its time, so this says less than the rows above."""
+    layers: dict[tuple[str, str, str], dict[str, tuple[InstructionMix, float]]] = {}
+    with (SHARED / "counted" / "q7_networks.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            key = (row["dataset"], row["K"], row["variant"])
+            if row["build"] != "m4_O3_nobuiltin_bytecpy_2021" or key not in Q7_MEASURED:
+                continue
+            counts = {
+                name: sum(float(row[column] or 0) for column in columns.split())
+                for name, columns in Q7_COLUMNS.items()
+            }
+            weighted = row["layer"].startswith(("conv", "fc"))
+            mix, _ = layers.setdefault(key, {}).get(row["layer"], (InstructionMix.zero(), 0.0))
+            macs = float(row["layer_macs"]) if weighted else 0.0
+            layers[key][row["layer"]] = (mix + InstructionMix.of(counts), macs)
+    board = load_board("nrf52840-dk")
+    for key, measured_ms in Q7_MEASURED.items():
+        cycles = sum(
+            price(board, 64e6, mix, constant_bytes_read=macs, constant_bytes_held=macs).total
+            for mix, macs in layers[key].values()
+        )
+        ratio = measured_ms * 64e3 / cycles
+        assert 1.1 < ratio < 1.2, (key, ratio)
