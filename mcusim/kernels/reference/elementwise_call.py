@@ -16,6 +16,7 @@ import numpy.typing as npt
 from mcusim.graph import DType, Node, Tensor
 from mcusim.kernels.contract import KernelCall, Trips
 from mcusim.kernels.reference.broadcasting import broadcast_loop, differ_when_extended
+from mcusim.kernels.reference.elementwise_names import library_function
 
 __all__ = [
     "DATA_DEPENDENT",
@@ -30,18 +31,6 @@ __all__ = [
 DATA_DEPENDENT = frozenset(
     ("ADD", "SUB", "MUL", "RELU", "RELU6", "LEAKY_RELU", "PRELU", "HARD_SWISH", "LOGISTIC")
 ) | frozenset(("TANH", "QUANTIZE", "DEQUANTIZE", "SOFTMAX", "AVERAGE_POOL_2D"))
-
-#: Function of the library that runs an operator, and the one for operands that broadcast.
-_FUNCTIONS: dict[str, tuple[str, str]] = {
-    "ADD": ("Add", "BroadcastAdd4DSlow"),
-    "SUB": ("SubElementwise", "BroadcastQuantSubSlow"),
-    "MUL": ("MulElementwise", "BroadcastMul4DSlow"),
-    "DIV": ("DivElementwise", "BroadcastDivSlow"),
-    "MAXIMUM": ("MaximumMinimumBroadcastSlow", "MaximumMinimumBroadcastSlow"),
-    "MINIMUM": ("MaximumMinimumBroadcastSlow", "MaximumMinimumBroadcastSlow"),
-    "PRELU": ("BroadcastPrelu4DSlow", "BroadcastPrelu4DSlow"),
-    "SELECT_V2": ("Select", "BroadcastSelect5DSlow"),
-}
 
 #: Kernels whose unnested loop over broadcast operands is compiled into the caller.
 _INLINED = {("ADD", DType.INT8), ("MAXIMUM", DType.INT8), ("MINIMUM", DType.INT8)}
@@ -137,13 +126,11 @@ def _shape_trips(*tensors: Tensor) -> dict[str, float]:
 
 
 def _call(node: Node, broadcasts: bool, trips: Trips) -> KernelCall:
-    typed = node.input(0)
-    library = "reference_integer_ops" if typed.dtype is DType.INT8 else "reference_ops"
-    plain = "".join(part.title() for part in node.name.split("_"))
-    function = _FUNCTIONS.get(node.name, (plain, plain))[broadcasts]
+    # SELECT_V2's first input is a condition.
+    dtype = node.input(1 if node.name == "SELECT_V2" else 0).dtype
     return KernelCall(
-        kernel=f"{library}::{function}",
-        profile=f"reference/{node.name.lower()}_{typed.dtype.value}",
+        kernel=library_function(node, broadcasts),
+        profile=f"reference/{node.name.lower()}_{dtype.value}",
         trips=trips,
     )
 
