@@ -162,7 +162,7 @@ def _exclusive_parts() -> tuple[Floats, Floats]:
         for name in CLASSES:
             if name.startswith((f"{access}_", f"float_{access}")):
                 whole[place[name], place[f"{access}_accesses"]] = 1.0
-    apart: Floats = np.linalg.inv(whole)
+    apart = np.linalg.inv(whole).astype(np.float64)
     return apart, whole
 
 
