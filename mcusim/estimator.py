@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mcusim.boards import Board, price, without_fpu
-from mcusim.errors import InputError
+from mcusim.errors import InputError, ModelError
 from mcusim.estimates import Estimate, LayerEstimate, PartEstimate, TensorSummary
 from mcusim.graph import Graph, Tensor
 from mcusim.instruction_mix import InstructionMix
 from mcusim.kernels.closest import PricedBuild, closest_profile
 from mcusim.kernels.contract import KernelCall
-from mcusim.runtimes import LayerPlan, flash, plan, static_ram
+from mcusim.runtimes import LayerPlan, Plan, flash, plan, static_ram
 
 __all__ = ["BUILDS", "PLACES", "estimate"]
 
@@ -61,7 +61,7 @@ def estimate(
     places = _placement(placement or {})
     if build not in BUILDS:
         raise InputError(f"there is no build {build!r}; {_suggestion(build, BUILDS)}")
-    planned = plan(graph, runtime, core=board.core.profile)
+    planned = _planned(graph, runtime, board)
     pricing = _Pricing(board, rate_hz, build, places)
     layers = tuple(pricing.layer(layer) for layer in planned.layers)
     invoke = pricing.part([planned.invoke])
@@ -90,6 +90,15 @@ def estimate(
         ),
         _warnings(board, layers),
     )
+
+
+def _planned(graph: Graph, runtime: str, board: Board) -> Plan:
+    try:
+        return plan(graph, runtime, core=board.core.profile)
+    except ModelError as error:
+        if str(error).startswith(graph.name):
+            raise
+        raise type(error)(f"{graph.name}: {error}") from None
 
 
 @dataclass(frozen=True)

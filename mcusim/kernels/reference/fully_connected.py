@@ -115,11 +115,10 @@ def _shape(node: Node) -> _Shape:
     return _Shape(batches, depth, outputs)
 
 
-def _bind(node: Node) -> BoundKernel:
-    """Source: ``FullyConnectedPrepare`` and ``FullyConnectedEval``."""
-    source, weights, output = node.input(0), node.input(1), node.output()
-    bias = node.optional_input(2)
-    require_same_type(node, source, output, "input and output")
+def _type(node: Node) -> DType:
+    """Type of the input, refused unless the library computes it with these weights."""
+    source, weights = node.input(0), node.input(1)
+    require_same_type(node, source, node.output(), "input and output")
     dtype = supported(node, source, (DType.INT8, DType.INT16, DType.FLOAT32), "input")
     allowed = {
         DType.FLOAT32: (DType.FLOAT32,),
@@ -128,6 +127,14 @@ def _bind(node: Node) -> BoundKernel:
     }[dtype]
     if weights.dtype not in allowed:
         refuse(node, f"the input is {dtype.value} and the weights are {weights.dtype.value}")
+    return dtype
+
+
+def _bind(node: Node) -> BoundKernel:
+    """Source: ``FullyConnectedPrepare`` and ``FullyConnectedEval``."""
+    source, weights, output = node.input(0), node.input(1), node.output()
+    bias = node.optional_input(2)
+    dtype = _type(node)
     shape = _shape(node)
     if dtype is DType.FLOAT32:
         _require_bias(node, bias, shape, DType.FLOAT32)
@@ -270,6 +277,7 @@ def fully_connected_mirror(
 
 def _call(node: Node) -> KernelCall:
     source, weights, bias = node.input(0), node.input(1), node.optional_input(2)
+    _type(node)
     shape = _shape(node)
     outputs = shape.batches * shape.outputs
     products = outputs * shape.depth
