@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from mcusim.instruction_mix import CLASSES, FIELDS
+from mcusim.instruction_mix import CLASSES
 
 __all__ = [
     "Floats",
@@ -141,32 +141,12 @@ def _weighted(turns: Floats, counts: Floats, weights: Floats, prior: Prior | Non
             np.where(firm[:, np.newaxis] > 0.0, leaned_on, 0.0) * (pull * norms)[:, np.newaxis]
         )
     system = np.vstack([columns / norms, np.diag(pull)])
-    targets = np.vstack([counts * weights[:, np.newaxis], towards]) @ _APART
+    targets = np.vstack([counts * weights[:, np.newaxis], towards])
     per_turn = np.zeros((turns.shape[1], counts.shape[1]))
     for position in np.flatnonzero(targets.any(axis=0)):
         solution, _ = nnls(system, targets[:, position])
         per_turn[:, position] = solution / norms
-    return per_turn @ _WHOLE
-
-
-def _exclusive_parts() -> tuple[Floats, Floats]:
-    """Fields to parts that none contains another, and back.
-
-    In place of conditional branches stand those not taken, and in place of accesses those beyond
-    one for each instruction, so that no level takes more branches than it has.
-    """
-    whole: Floats = np.eye(len(FIELDS))
-    place = {name: position for position, name in enumerate(FIELDS)}
-    whole[place["taken_conditional"], place["branch_conditional"]] = 1.0
-    for access in ("load", "store"):
-        for name in CLASSES:
-            if name.startswith((f"{access}_", f"float_{access}")):
-                whole[place[name], place[f"{access}_accesses"]] = 1.0
-    apart = np.linalg.inv(whole).astype(np.float64)
-    return apart, whole
-
-
-_APART, _WHOLE = _exclusive_parts()
+    return per_turn
 
 
 def _total(counts: Floats) -> Floats:

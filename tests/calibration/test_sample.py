@@ -67,3 +67,18 @@ def test_instruction_classes_are_predicted_too(rows, calls):
         ]
     assert np.median(wrong) < 0.002
     assert np.quantile(wrong, 0.95) < 0.02
+
+
+def test_predicted_mixes_are_possible(rows, calls):
+    """No more branches taken than executed, and an access for each load and store."""
+    for name, build, _, _ in rows:
+        mix = load_profile(calls[name].profile).builds[build].mix(calls[name].trips)
+        assert mix["taken_conditional"] <= 1.02 * mix["branch_conditional"] + 5, (name, build)
+        for access in ("load", "store"):
+            executed = sum(
+                count
+                for field, count in mix.counts.items()
+                if field.startswith((f"{access}_", f"float_{access}"))
+            )
+            assert executed <= 1.02 * mix[f"{access}_accesses"] + 5, (name, build)
+        assert mix.loaded_bytes >= 0
