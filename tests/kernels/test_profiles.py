@@ -190,3 +190,16 @@ def test_every_profile_counts_something_and_all_load_quickly():
         for build in found.builds.values():
             assert build.per_turn.min() >= 0
             assert build.per_turn[:, : len(CLASSES)].sum() > 0
+
+
+def test_stand_ins_are_counted_kernels_with_the_levels_named():
+    for name, entry in closest._stand_ins().items():
+        whole = name.rpartition("_")[2] in ("int4", "int8", "int16", "int32", "float32")
+        types = [""] if whole else ["_int8", "_float32", "_int16"]
+        found = [load_profile(entry["profile"] + dtype) for dtype in types]
+        counted = [profile for profile in found if profile is not None]
+        assert counted or entry["profile"].startswith("framework/"), name
+        levels = {level for p in counted for build in p.builds.values() for level in build.levels}
+        assert set(entry.get("levels", {})) <= levels, name
+        assert 0 < entry["distance"] <= 2, name
+        assert load_profile(name) is None, f"{name} is counted itself"
