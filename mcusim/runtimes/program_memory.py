@@ -193,7 +193,7 @@ def _fit() -> Mapping[str, Any]:
 def _scale(runtime: str, core: str, build: str) -> _Scale:
     if build not in _NEAREST:
         raise InputError(f"build {build!r} is not known; there are {', '.join(_NEAREST)}")
-    flag = _NEAREST[build] if _NEAREST[build] in _fit()["kernel_sets"][runtime] else "gcc-Os"
+    flag = _NEAREST[build]
     totals = _fit()["totals"][runtime]
     counted_cores = {key.partition(".")[0] for key in totals}
     near = _NEAREST_CORE.get(core, core)
