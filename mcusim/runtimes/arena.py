@@ -170,10 +170,10 @@ def _prepare(graph: Graph, target: Target, tail: _Tail, resources: Resources) ->
                     scratch.append(_Scratch(s, node.index, request.purpose, request.bytes))
                 else:
                     tail.bytes(f"{node.name}: {request.purpose}", request.bytes)
-        except (IndexError, ValueError) as error:
+        except (IndexError, ValueError, ZeroDivisionError) as error:
             raise ModelError(
                 f"{graph.name}: operator {node.index} ({node.name}): "
-                "a tensor has another number of dimensions than the kernel takes"
+                "a tensor has another number of dimensions than the kernel takes, or a stride is 0"
             ) from error
     return scratch
 

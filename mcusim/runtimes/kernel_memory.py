@@ -30,6 +30,7 @@ def requests(node: Node, target: Target) -> Iterator[Request]:
 
     Raises:
         IndexError, ValueError: a tensor has another number of dimensions than the kernel needs.
+        ZeroDivisionError: a stride is 0.
     """
     prepare = cmsis_nn_requests.PREPARE.get(node.name) if target.cmsis_nn else None
     prepare = prepare or reference_requests.PREPARE.get(node.name)

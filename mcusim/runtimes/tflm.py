@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from mcusim.errors import InputError, UnsupportedOperatorError
+from mcusim.errors import InputError, ModelError, UnsupportedOperatorError
 from mcusim.graph import DType, Graph, Node
 from mcusim.kernels.cmsis_nn.buffers import Simd
 from mcusim.kernels.contract import KernelCall
@@ -132,7 +132,13 @@ def _calls(graph: Graph, node: Node, runtime: str) -> Iterator[KernelCall]:
             f"{graph.name}: operator {node.index} ({node.name}): "
             f"runtime {runtime} has no such kernel in mcusim"
         )
-    call = kernel.call(node)
+    try:
+        call = kernel.call(node)
+    except (ArithmeticError, LookupError, ValueError) as error:
+        raise ModelError(
+            f"{graph.name}: operator {node.index} ({node.name}): its tensors or options make no "
+            f"sense to the kernel ({error})"
+        ) from error
     yield _with_cmsis_nn(node, call) if runtime == "cmsis-nn" else call
     for subgraph, warning in _inner(node):
         for inner in graph.subgraphs[subgraph].nodes:

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from mcusim.errors import InputError, UnsupportedOperatorError
+from mcusim.errors import InputError, ModelError, UnsupportedOperatorError
 from mcusim.graph import DType, Graph, Options
 from mcusim.runtimes import plan
 from tests.oracles import activation, constant, quantized, single_operator
@@ -50,6 +50,13 @@ def test_an_operator_without_a_kernel_is_refused():
     x = activation((2, 2), DType.FLOAT32)
     with pytest.raises(UnsupportedOperatorError, match=r"operator 0 \(RANK\)"):
         plan(single_operator("RANK", [x], [x]))
+
+
+def test_tensors_that_do_not_fit_the_kernel_are_named():
+    x = activation((2, 6, 4), DType.FLOAT32)
+    graph = single_operator("SPACE_TO_DEPTH", [x], [x], Options({"block_size": 2}))
+    with pytest.raises(ModelError, match=r"operator 0 \(SPACE_TO_DEPTH\)"):
+        plan(graph)
 
 
 def test_cmsis_nn_says_what_it_has_not_counted():
