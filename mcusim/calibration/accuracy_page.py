@@ -31,8 +31,18 @@ models.
 Wanted are {100 * MEDIAN_TARGET:g} % at the median and {100 * P95_TARGET:g} % at the 95th percentile
 for each kernel and build, and {100 * NETWORK_TARGET:g} % for each whole network. *Spread* is the
 standard deviation over random inputs of one model: no count of a typical input can be better.
+*Data known* is the error when the loop turns that depend on data are those of the inputs that were
+counted, not those of typical inputs: what the loops and the fit leave, without what the data do.
 """
 
+#: Rows that hardly tell an error, let alone a percentile.
+_FEW = 6
+#: Names of the errors that are counted against the targets.
+_MEASURES = (
+    ("models kept out", "held_out_median", "held_out_p95"),
+    ("models kept out, data known", "on_data_median", "on_data_p95"),
+    ("models in the fit, data known", "fit_median", "fit_p95"),
+)
 _ONCE = ("construct", "allocate_tensors")
 
 
@@ -64,22 +74,36 @@ def _name(profile: FittedProfile) -> str:
 
 def _summary(kernels: Sequence[FittedProfile]) -> list[str]:
     builds = [build for kernel in kernels for build in kernel.builds.values()]
-    met = sum(_meets(build) for build in builds)
+    counted = [build for build in builds if build.rows > _FEW]
     text = [
         "## By kernel",
         "",
-        f"{met} of {len(builds)} kernels and builds meet both targets.",
+        "Kernels and builds that meet both targets:",
         "",
-        "| kernel | models | M4, O3: median | 95 % | worst build | median | 95 % | spread |",
-        "|---|--:|--:|--:|---|--:|--:|--:|",
+        f"| | all | with more than {_FEW} models |",
+        "|---|--:|--:|",
+        *(
+            f"| {what} | {_met(builds, median, p95)} of {len(builds)} "
+            f"| {_met(counted, median, p95)} of {len(counted)} |"
+            for what, median, p95 in _MEASURES
+        ),
+        "",
+        "The last line is no prediction. It says what the loops can tell, and the lines before it",
+        "what they tell of a model from others: a loop that one model alone runs is told by none.",
+        "",
+        "| kernel | models | M4, O3: median | 95 % | data known | 95 % "
+        "| worst build | median | 95 % | data known | 95 % | spread |",
+        "|---|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|",
     ]
     for kernel in kernels:
         key, worst = max(kernel.builds.items(), key=lambda item: item[1].held_out_p95)
         usual = kernel.builds.get("m4.gcc-O3", worst)
         text.append(
             f"| {_stem(kernel)} | {usual.rows} | {_percent(usual.held_out_median)} "
-            f"| {_percent(usual.held_out_p95)} | {key} | {_percent(worst.held_out_median)} "
-            f"| {_percent(worst.held_out_p95)} | {_percent(worst.spread)} |"
+            f"| {_percent(usual.held_out_p95)} | {_percent(usual.on_data_median)} "
+            f"| {_percent(usual.on_data_p95)} | {key} | {_percent(worst.held_out_median)} "
+            f"| {_percent(worst.held_out_p95)} | {_percent(worst.on_data_median)} "
+            f"| {_percent(worst.on_data_p95)} | {_percent(worst.spread)} |"
         )
     return text
 
@@ -170,6 +194,13 @@ def _every_build(kernels: Sequence[FittedProfile]) -> list[str]:
         f"| {_stem(kernel)} | " + " | ".join(_pair(kernel.builds, key) for key in keys) + " |"
         for kernel in kernels
     ]
+
+
+def _met(builds: Sequence[FittedBuild], median: str, p95: str) -> int:
+    return sum(
+        getattr(build, median) <= MEDIAN_TARGET and getattr(build, p95) <= P95_TARGET
+        for build in builds
+    )
 
 
 def _meets(build: FittedBuild) -> bool:

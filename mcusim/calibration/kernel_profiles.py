@@ -152,6 +152,7 @@ def profiles_of(results: Sequence[FitResult], counted: CountedSet) -> list[Fitte
     builds: dict[str, dict[str, FittedBuild]] = defaultdict(dict)
     for result in results:
         sample, held = result.sample, np.abs(result.fit.held_out_errors)
+        known, fitted = np.abs(result.fit.held_out_on_data), np.abs(result.fit.fit_errors)
         unknown = np.isnan(held).all()
         builds[result.profile][result.build] = FittedBuild(
             levels=sample.levels,
@@ -163,6 +164,10 @@ def profiles_of(results: Sequence[FitResult], counted: CountedSet) -> list[Fitte
             held_out_median=1.0 if unknown else float(np.nanmedian(held)),
             held_out_p95=1.0 if unknown else float(np.nanquantile(held, 0.95)),
             spread=result.spread,
+            on_data_median=float(np.median(known)),
+            on_data_p95=float(np.quantile(known, 0.95)),
+            fit_median=float(np.median(fitted)),
+            fit_p95=float(np.quantile(fitted, 0.95)),
         )
     return [FittedProfile(name, _SOURCE, dataset, found) for name, found in builds.items()]
 

@@ -92,7 +92,8 @@ class LevelFit:
     Attributes:
         per_turn: shape ``(len(levels), len(FIELDS))``.
         fit_errors: relative error of each row's total with the row in the fit, signed.
-        held_out_errors: the same with the row kept out of the fit.
+        held_out_errors: the same with the row kept out of the fit, and its data not known.
+        held_out_on_data: the same with its data known.
         rank: independent columns among the levels; below their number, some levels cannot be told
             apart in these rows.
     """
@@ -100,6 +101,7 @@ class LevelFit:
     per_turn: Floats
     fit_errors: Floats
     held_out_errors: Floats
+    held_out_on_data: Floats
     rank: int
 
 
@@ -157,14 +159,16 @@ def _total(counts: Floats) -> Floats:
 def fit_sample(sample: Sample, prior: Prior | None = None) -> LevelFit:
     """Fit all rows, and predict each row from a fit that has not seen it."""
     per_turn = fit_levels(sample.turns, sample.counts, prior)
-    held_out = np.full(len(sample.ids), np.nan)
+    held_out, on_data = np.full((2, len(sample.ids)), np.nan)
     expected = sample.turns if sample.typical_turns is None else sample.typical_turns
     for fold in folds(sample.ids):
         rest = np.setdiff1d(np.arange(len(sample.ids)), fold)
         if rest.size or prior is not None:
             seen = fit_levels(sample.turns[rest], sample.counts[rest], prior)
             held_out[fold] = _errors(seen, sample, expected)[fold]
-    return LevelFit(per_turn, _errors(per_turn, sample, sample.turns), held_out, _rank(sample))
+            on_data[fold] = _errors(seen, sample, sample.turns)[fold]
+    fitted = _errors(per_turn, sample, sample.turns)
+    return LevelFit(per_turn, fitted, held_out, on_data, _rank(sample))
 
 
 def fit_together(
@@ -213,6 +217,7 @@ def fit_together(
             fit.per_turn[places[name]],
             fit.fit_errors[end - len(sample.ids) : end],
             fit.held_out_errors[end - len(sample.ids) : end],
+            fit.held_out_on_data[end - len(sample.ids) : end],
             _rank(sample),
         )
         for end, (name, sample) in zip(ends, samples.items(), strict=True)

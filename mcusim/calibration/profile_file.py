@@ -31,6 +31,10 @@ class FittedBuild:
         held_out_median: median relative error of the total on rows kept out of the fit.
         held_out_p95: 95th percentile of the same.
         spread: relative spread of the total over data, one standard deviation.
+        on_data_median: as ``held_out_median`` with each row's data known; not written.
+        on_data_p95: as ``held_out_p95``, likewise.
+        fit_median: as ``on_data_median`` of rows in the fit; not written.
+        fit_p95: as ``on_data_p95``, likewise.
         shares: share of each class in every level, shape ``(len(FIELDS),)``, where only totals were
             counted; ``per_turn`` then has one column, the total.
     """
@@ -42,6 +46,10 @@ class FittedBuild:
     held_out_median: float
     held_out_p95: float
     spread: float
+    on_data_median: float = np.nan
+    on_data_p95: float = np.nan
+    fit_median: float = np.nan
+    fit_p95: float = np.nan
     shares: npt.NDArray[np.float64] | None = None
 
 
