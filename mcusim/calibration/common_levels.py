@@ -51,7 +51,9 @@ _TOLD_BY: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         ("dimension.short",),
         ("add_int16", "sub_int8", "mul_int8", "mul_int16", "mul_float32"),
     ),
-    ("add_float32", ("dimension.short",), ("sub_float32",)),
+    ("sub_int8", ("dimension.short",), ("add_int8",)),
+    ("mul_float32", ("dimension.short",), ("add_float32", "sub_float32")),
+    ("add_float32", ("dimension.short",), ("mul_float32",)),
     (
         "mul_int8",
         _BROADCAST,
