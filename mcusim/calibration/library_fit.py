@@ -2,6 +2,8 @@
 
 A counted row is the sum of several profiles: a convolution, the matrix product it calls, the glue
 around both. Rows that share a profile are fitted together, so that one profile serves them all.
+Where it was counted how many instructions each compiled function executed, a row's total is split
+by function, which tells the levels apart; the classes then follow the totals.
 """
 
 from __future__ import annotations
@@ -12,15 +14,26 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import nnls
 
-from mcusim.calibration.level_fit import Floats, Prior, Sample, fit_sample
+from mcusim.calibration.level_fit import Floats, Prior, fit_levels, folds
 from mcusim.errors import McusimError
+from mcusim.instruction_mix import CLASSES
 from mcusim.kernels.contract import KernelCall
 
 __all__ = ["LibraryFit", "Observation", "ProfileFit", "fit_library"]
 
-#: How far a level may be from what it costs in another build, relative, where rows cannot tell.
+#: How far a level may be from what it costs in another build, or in a like function of the same
+#: build, relative, where rows cannot tell.
 _ANOTHER_BUILD = 0.3
+#: Functions of few counted rows, and the function that runs the same loops.
+_LIKE = {
+    "arm_nn_mat_mult_kernel_row_offset_s8_s16": "arm_nn_mat_mult_kernel_s8_s16",
+}
+#: Levels that begin so are turns of a function of the C library.
+_C_LIBRARY = {"copy.": "memcpy", "fill.": "memset"}
+#: Steps in which classes approach the counts.
+_CLASS_STEPS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,43 +155,182 @@ def _fit(observations: Sequence[Observation], known: Mapping[str, ProfileFit]) -
                 row[columns[call.profile, level]] += turns
         return row
 
-    sample = Sample(
-        tuple(observation.id for observation in observations),
-        tuple(f"{profile} {level}" for profile, level in columns),
-        np.array([turns_of(o.calls) for o in observations]),
-        np.array([o.vector for o in observations]),
-        np.array([turns_of(o.expected) for o in observations]),
-    )
-    fit = fit_sample(sample, _prior(columns, known, sample.counts.shape[1]))
+    turns = np.array([turns_of(o.calls) for o in observations])
+    expected = np.array([turns_of(o.expected) for o in observations])
+    counts = np.array([o.vector for o in observations])
+    totals = counts[:, : len(CLASSES)].sum(axis=1)
+    parts = _Parts.of(observations, columns)
+    prior = _prior(columns, known)
+    per_level = parts.fit(np.arange(len(observations)), prior, columns)
+    held_out = np.full(len(observations), np.nan)
+    for fold in folds([o.id for o in observations]):
+        rest = np.setdiff1d(np.arange(len(observations)), fold)
+        if rest.size:
+            seen = parts.fit(rest, prior, columns)
+            held_out[fold] = expected[fold] @ seen / totals[fold] - 1.0
+    per_turn = _classes(turns, counts, per_level)
     profiles = {}
     for profile, names in levels.items():
         own = [columns[profile, name] for name in names]
         calling = np.flatnonzero([profile in {c.profile for c in o.calls} for o in observations])
-        ran = [bool(sample.turns[:, column].any()) for column in own]
+        ran = [bool(turns[:, column].any()) for column in own]
         profiles[profile] = ProfileFit(
             names,
-            fit.per_turn[own],
+            per_turn[own],
             len(calling),
-            fit.held_out_errors[calling],
+            held_out[calling],
             tuple(name for name, seen in zip(names, ran, strict=True) if not seen),
         )
     return LibraryFit(
         observations[0].build,
         tuple(observations),
-        fit.fit_errors,
-        fit.held_out_errors,
-        sample.turns @ fit.per_turn,
+        turns @ per_level / totals - 1.0,
+        held_out,
+        turns @ per_turn,
         profiles,
     )
 
 
-def _prior(
-    columns: Mapping[tuple[str, str], int], known: Mapping[str, ProfileFit], classes: int
-) -> Prior | None:
-    prior = Prior.none(len(columns), classes)
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """Counted totals, each of a function of a row or of a whole row.
+
+    Attributes:
+        turns: of the levels that make up a part, shape ``(parts, levels)``.
+        totals: instructions of each part.
+        rows: the row of each part.
+    """
+
+    turns: Floats
+    totals: Floats
+    rows: npt.NDArray[np.intp]
+
+    @classmethod
+    def of(
+        cls, observations: Sequence[Observation], columns: Mapping[tuple[str, str], int]
+    ) -> _Parts:
+        turns: list[Floats] = []
+        totals: list[float] = []
+        rows: list[int] = []
+        for position, observation in enumerate(observations):
+            counted = _functions(observation)
+            split: dict[str, Floats] = defaultdict(lambda: np.zeros(len(columns)))
+            for call in observation.calls:
+                for level, count in call.trips.items():
+                    function = next(
+                        (f for start, f in _C_LIBRARY.items() if level.startswith(start)),
+                        call.kernel,
+                    )
+                    name = function if function in counted else ""
+                    split[name][columns[call.profile, level]] += count
+            left = float(observation.vector[: len(CLASSES)].sum())
+            for name, row in split.items():
+                if name:
+                    turns.append(row)
+                    totals.append(counted[name])
+                    rows.append(position)
+                    left -= counted[name]
+            if "" in split and split[""].any() and left > 0:
+                turns.append(split[""])
+                totals.append(left)
+                rows.append(position)
+        return cls(np.array(turns), np.array(totals), np.array(rows))
+
+    def fit(
+        self,
+        rows: npt.NDArray[np.intp],
+        prior: Prior | None,
+        columns: Mapping[tuple[str, str], int],
+    ) -> Floats:
+        """Instructions of a turn of each level, fitted on some rows."""
+        seen = np.isin(self.rows, rows)
+        turns, totals = self.turns[seen], self.totals[seen, np.newaxis]
+        found = fit_levels(turns, totals, prior)
+        likes = {
+            (profile, level): (f"{profile.rpartition('/')[0]}/{_LIKE[name]}", level)
+            for profile, level in columns
+            if (name := profile.rpartition("/")[2]) in _LIKE
+        }
+        if likes:
+            like = Prior.none(len(columns), 1)
+            if prior is not None:
+                like.per_turn[:], like.spread[:] = prior.per_turn, prior.spread
+            for own, other in likes.items():
+                if other in columns:
+                    like.per_turn[columns[own]] = found[columns[other]]
+                    like.spread[columns[own]] = _ANOTHER_BUILD
+            found = fit_levels(turns, totals, like)
+        return found[:, 0]
+
+
+def _functions(observation: Observation) -> dict[str, float]:
+    """Instructions of each function that a call or the C library names, if it can be told.
+
+    Nothing where another function ran that no call names: one of them then contains its turns.
+    Within TFLM that is the glue, whose functions stand for what is left.
+    """
+    counted = {
+        name: float(count)
+        for name, _, count in (part.rpartition(":") for part in observation.top_functions.split())
+    }
+    named = {call.kernel for call in observation.calls}
+    library = {name for name in counted if name.startswith("arm_")}
+    if library - named:
+        return {}
+    is_whole = sum(counted.values()) == observation.vector[: len(CLASSES)].sum()
+    called = {kernel for kernel in named if kernel.startswith("arm_")}
+    if not is_whole and called - library:
+        return {}
+    return {
+        name: count
+        for name, count in counted.items()
+        if name in named or name in _C_LIBRARY.values()
+    }
+
+
+def _classes(turns: Floats, counts: Floats, per_level: Floats) -> Floats:
+    """Instructions by class of a turn of each level, which add up to the level's total."""
+    if counts.shape[1] == 1:
+        return per_level[:, np.newaxis]
+    exclusive = len(CLASSES)
+    totals = counts[:, :exclusive].sum(axis=1, keepdims=True)
+    weighed, targets = turns / totals, counts[:, :exclusive] / totals
+    norms = np.linalg.norm(weighed, axis=0)
+    norms[norms == 0.0] = 1.0
+    system, sums = weighed / norms, per_level * norms
+    step = 1.0 / max(float(np.linalg.norm(system, 2)) ** 2, 1e-12)
+    found = np.outer(sums, counts[:, :exclusive].sum(axis=0) / totals.sum())
+    ahead, momentum = found, 1.0
+    # Projected gradients with momentum (FISTA): each level's classes stay on their simplex.
+    for _ in range(_CLASS_STEPS):
+        gradient = system.T @ (system @ ahead - targets)
+        following = _on_simplex(ahead - step * gradient, sums)
+        faster = (1.0 + np.sqrt(1.0 + 4.0 * momentum**2)) / 2.0
+        ahead = following + (momentum - 1.0) / faster * (following - found)
+        found, momentum = following, faster
+    beside = np.zeros((turns.shape[1], counts.shape[1] - exclusive))
+    for position in range(beside.shape[1]):
+        solution, _ = nnls(system, counts[:, exclusive + position] / totals[:, 0])
+        beside[:, position] = solution / norms
+    return np.hstack([found / norms[:, np.newaxis], beside])
+
+
+def _on_simplex(rows: Floats, sums: Floats) -> Floats:
+    """The closest rows that are not negative and have given sums."""
+    ordered = -np.sort(-rows, axis=1)
+    excess = (np.cumsum(ordered, axis=1) - sums[:, np.newaxis]) / np.arange(1, rows.shape[1] + 1)
+    last = np.count_nonzero(ordered > excess, axis=1) - 1
+    shift = excess[np.arange(len(rows)), np.maximum(last, 0)]
+    closest: Floats = np.maximum(rows - shift[:, np.newaxis], 0.0)
+    return closest
+
+
+def _prior(columns: Mapping[tuple[str, str], int], known: Mapping[str, ProfileFit]) -> Prior | None:
+    prior = Prior.none(len(columns), 1)
     prior.spread[:] = _ANOTHER_BUILD
     for (profile, level), position in columns.items():
         other = known.get(profile)
         if other is not None and level in other.levels:
-            prior.per_turn[position] = other.per_turn[other.levels.index(level)]
+            row = other.per_turn[other.levels.index(level)]
+            prior.per_turn[position] = row[: len(CLASSES)].sum()
     return None if np.isnan(prior.per_turn).all() else prior

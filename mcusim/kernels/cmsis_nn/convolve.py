@@ -1,0 +1,303 @@
+"""CONV_2D as CMSIS-NN computes it: which function for which shape, and what it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mcusim.graph import DType, Node
+from mcusim.kernels.cmsis_nn.buffers import Simd
+from mcusim.kernels.cmsis_nn.contract import (
+    CaseCalls,
+    Configuration,
+    LibraryCase,
+    LibraryKernel,
+    profile_name,
+)
+from mcusim.kernels.cmsis_nn.convolve_trips import (
+    FunctionTrips,
+    columns_of,
+    convolve_1x1_trips,
+    convolve_old_s8_trips,
+    convolve_s8_trips,
+    convolve_s16_trips,
+)
+from mcusim.kernels.cmsis_nn.matrix_trips import Scaling, nt_t_s8_trips
+from mcusim.kernels.contract import BoundKernel, KernelCall
+from mcusim.kernels.reference.conv import conv_shape
+from mcusim.kernels.reference.convolution import Axis, ConvolutionShape
+
+__all__ = ["CASES", "KERNELS", "Dispatch", "convolve_calls", "dispatch"]
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """What a wrapper decides.
+
+    Attributes:
+        function: the library function.
+        reason: why, in words.
+        warnings: what a device does wrong there.
+    """
+
+    function: str
+    reason: str
+    warnings: tuple[str, ...] = ()
+
+
+def dispatch(shape: ConvolutionShape, configuration: Configuration) -> Dispatch:
+    """Which function ``arm_convolve_wrapper_s8`` calls.
+
+    In 2020, when there was no wrapper, which one TFLM's glue calls.
+    """
+    if configuration.generation == "2026":
+        return _dispatch_2026(shape, configuration.simd)
+    return _dispatch_old(shape, configuration)
+
+
+def _dispatch_2026(shape: ConvolutionShape, simd: Simd) -> Dispatch:
+    rows, columns = shape.vertical, shape.horizontal
+    is_one_group = shape.kernel_channels == shape.in_channels
+    is_1x1 = (
+        is_one_group
+        and (rows.kernel, columns.kernel) == (1, 1)
+        and (rows.padding, columns.padding) == (0, 0)
+        and (rows.dilation, columns.dilation) == (1, 1)
+    )
+    if is_1x1 and (rows.stride, columns.stride) == (1, 1):
+        return Dispatch(
+            "arm_convolve_1x1_s8_fast", "1×1, stride 1, no padding: arm_convolve_1x1_s8_fast"
+        )
+    if is_1x1:
+        return Dispatch(
+            "arm_convolve_1x1_s8",
+            f"1×1, stride {rows.stride}×{columns.stride}, no padding: arm_convolve_1x1_s8, "
+            "a matrix product for each row",
+        )
+    is_row = (
+        is_one_group
+        and (rows.inputs, rows.kernel, columns.dilation) == (1, 1, 1)
+        and columns.stride * shape.in_channels % 4 == 0
+    )
+    if is_row:
+        return _one_row(shape, simd)
+    return Dispatch("arm_convolve_s8", _why_general(shape, is_one_group))
+
+
+def _one_row(shape: ConvolutionShape, simd: Simd) -> Dispatch:
+    name = f"1×{shape.horizontal.kernel} on one row, steps of whole words: arm_convolve_1_x_n_s8"
+    if simd != "mve":
+        return Dispatch("arm_convolve_1_x_n_s8", f"{name}, which without MVE is arm_convolve_s8")
+    return Dispatch("arm_convolve_1_x_n_s8", name)
+
+
+def _why_general(shape: ConvolutionShape, is_one_group: bool) -> str:
+    rows, columns = shape.vertical, shape.horizontal
+    size = f"{rows.kernel}×{columns.kernel}"
+    if not is_one_group:
+        why = f"{shape.in_channels // shape.kernel_channels} groups"
+    elif (rows.kernel, columns.kernel) == (1, 1):
+        why = "1×1 with padding or dilation"
+    else:
+        why = size
+    return f"{why}: arm_convolve_s8, columns gathered and multiplied two pixels at a time"
+
+
+def _dispatch_old(shape: ConvolutionShape, configuration: Configuration) -> Dispatch:
+    rows, columns = shape.vertical, shape.horizontal
+    is_2020 = configuration.generation in ("2020", "2020apr")
+    is_1x1 = (
+        (rows.kernel, columns.kernel, rows.stride, columns.stride) == (1, 1, 1, 1)
+        and (rows.padding, columns.padding) == (0, 0)
+        and shape.in_channels % 4 == 0
+        and (configuration.generation != "2022" or (rows.dilation, columns.dilation) == (1, 1))
+        and (not is_2020 or shape.out_channels % 2 == 0)
+    )
+    if is_1x1:
+        return Dispatch(
+            "arm_convolve_1x1_s8_fast",
+            "1×1, stride 1, no padding, channels in fours: arm_convolve_1x1_s8_fast",
+        )
+    warnings: tuple[str, ...] = ()
+    if configuration.generation != "2022" and (rows.dilation, columns.dilation) != (1, 1):
+        warnings = ("the library of this year ignores dilation: a device computes other outputs",)
+    if is_2020 and shape.batches > 2:
+        warnings += ("arm_convolve_s8 of 2020 reads beyond its tensors from the third batch on",)
+    is_row = (
+        not is_2020
+        and (rows.inputs, rows.outputs, rows.kernel, shape.batches) == (1, 1, 1, 1)
+        and columns.outputs % 4 == 0
+        and (configuration.generation != "2022" or columns.dilation == 1)
+    )
+    if is_row:
+        return Dispatch(
+            "arm_convolve_1_x_n_s8",
+            f"1×{columns.kernel} on one row: arm_convolve_1_x_n_s8, which is arm_convolve_s8",
+            warnings,
+        )
+    return Dispatch("arm_convolve_s8", _why_general(shape, True), warnings)
+
+
+def convolve_calls(
+    shape: ConvolutionShape, configuration: Configuration, scaling: Scaling, wrapper: bool = True
+) -> tuple[KernelCall, ...]:
+    """The functions that a convolution of int8 by int8 runs, the chosen one first.
+
+    Args:
+        shape: of the convolution.
+        configuration: of the library.
+        scaling: of the outputs.
+        wrapper: whether ``arm_convolve_wrapper_s8`` decides.
+    """
+    chosen = dispatch(shape, configuration)
+    return _calls_of(shape, configuration, scaling, chosen, wrapper)
+
+
+def _calls_of(
+    shape: ConvolutionShape,
+    configuration: Configuration,
+    scaling: Scaling,
+    chosen: Dispatch,
+    wrapper: bool,
+) -> tuple[KernelCall, ...]:
+    simd = configuration.simd
+    functions: tuple[FunctionTrips, ...]
+    around: tuple[FunctionTrips, ...] = ()
+    if wrapper:
+        around = (("arm_convolve_wrapper_s8", _wrapper_trips(chosen)),)
+    if configuration.generation != "2026":
+        if chosen.function == "arm_convolve_1x1_s8_fast":
+            pixels = shape.pixels
+            functions = (
+                ("arm_convolve_1x1_s8_fast", {"call": 1.0}),
+                (
+                    "arm_nn_mat_mult_nt_t_s8",
+                    nt_t_s8_trips(
+                        [(1, pixels)],
+                        shape.out_channels,
+                        shape.in_channels,
+                        "dsp",
+                        scaling,
+                        quads=False,
+                    ),
+                ),
+            )
+        else:
+            functions = convolve_old_s8_trips(shape, scaling)
+    elif chosen.function in ("arm_convolve_1x1_s8_fast", "arm_convolve_1x1_s8"):
+        functions = convolve_1x1_trips(shape, simd, scaling)
+    else:
+        functions = convolve_s8_trips(shape, simd, scaling)
+    if chosen.function == "arm_convolve_1_x_n_s8" and simd != "mve":
+        around += (("arm_convolve_1_x_n_s8", {"call": 1.0}),)
+    macs = shape.pixels * columns_of(shape) * shape.out_channels
+    calls = [
+        KernelCall(function, profile_name(function, configuration), trips)
+        for function, trips in (*functions, *around)
+    ]
+    calls[0] = KernelCall(
+        calls[0].kernel, calls[0].profile, calls[0].trips, macs, chosen.reason, chosen.warnings
+    )
+    return tuple(calls)
+
+
+def _wrapper_trips(chosen: Dispatch) -> dict[str, float]:
+    """One call, which ends in one of four ways."""
+    ways = {
+        "fast": "arm_convolve_1x1_s8_fast",
+        "strided": "arm_convolve_1x1_s8",
+        "row": "arm_convolve_1_x_n_s8",
+        "general": "arm_convolve_s8",
+    }
+    return {way: float(chosen.function == function) for way, function in ways.items()}
+
+
+def _case_shape(params: Mapping[str, list[int]]) -> ConvolutionShape:
+    batches, in_h, in_w, channels = params["in_dims"]
+    filters, kernel_h, kernel_w, depth = params["f_dims"]
+    _, out_h, out_w, _ = params["out_dims"]
+    vertical, horizontal = (
+        Axis(inputs, outputs, kernel, params["stride"][i], params["dil"][i], params["pad"][i])
+        for i, (inputs, outputs, kernel) in enumerate(
+            ((in_h, out_h, kernel_h), (in_w, out_w, kernel_w))
+        )
+    )
+    return ConvolutionShape(batches, vertical, horizontal, channels, depth, filters)
+
+
+def _case_scaling(case: LibraryCase) -> Scaling:
+    shifts = case.arrays.get("shift")
+    return Scaling(case.has_bias, 1.0 if shifts is None else float(np.mean(shifts <= 0)))
+
+
+def _case_s8(case: LibraryCase, configuration: Configuration) -> tuple[KernelCall, ...]:
+    shape, scaling = _case_shape(case.params), _case_scaling(case)
+    if case.entry in ("arm_convolve_s8", "arm_convolve_1x1_s8_fast"):
+        chosen = Dispatch(case.entry, "called directly")
+        return _calls_of(shape, configuration, scaling, chosen, wrapper=False)
+    return convolve_calls(shape, configuration, scaling)
+
+
+def _case_s16(case: LibraryCase, configuration: Configuration) -> tuple[KernelCall, ...]:
+    if configuration.simd == "mve":
+        return ()
+    return _calls_s16(_case_shape(case.params), configuration, _case_scaling(case), wide=True)
+
+
+def _calls_s16(
+    shape: ConvolutionShape, configuration: Configuration, scaling: Scaling, wide: bool
+) -> tuple[KernelCall, ...]:
+    functions = convolve_s16_trips(shape, configuration.simd, scaling, wide)
+    macs = shape.pixels * shape.taps * shape.in_channels * shape.out_channels
+    first, *others = (
+        KernelCall(function, profile_name(function, configuration), trips)
+        for function, trips in (*functions, ("arm_convolve_wrapper_s16", {"call": 1.0}))
+    )
+    return (
+        KernelCall(
+            first.kernel,
+            first.profile,
+            first.trips,
+            macs,
+            "int16: arm_convolve_s16, columns gathered and multiplied two pixels at a time",
+        ),
+        *others,
+    )
+
+
+def _accepts(node: Node, configuration: Configuration) -> bool:
+    dtype = node.input(0).dtype
+    if configuration.generation != "2026":
+        return dtype is DType.INT8 and configuration.simd == "dsp"
+    return dtype in (DType.INT8, DType.INT16) and node.input(1).dtype is DType.INT8
+
+
+def _bind(node: Node, configuration: Configuration) -> BoundKernel:
+    raise NotImplementedError
+
+
+def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
+    shape = conv_shape(node)
+    bias = node.optional_input(2)
+    scaling = Scaling(bias is not None)
+    dtype = node.input(0).dtype
+    if dtype is DType.INT8:
+        wrapper = configuration.generation not in ("2020", "2020apr")
+        calls = convolve_calls(shape, configuration, scaling, wrapper)
+    else:
+        wide = bias is not None and bias.dtype is DType.INT64
+        calls = _calls_s16(shape, configuration, scaling, wide)
+    glue_trips = {"call": 1.0}
+    if configuration.generation in ("2020", "2020apr"):
+        glue_trips["channel"] = float(shape.out_channels)
+    glue = KernelCall(
+        "ConvEval", profile_name(f"glue_conv_2d_{dtype.value}", configuration), glue_trips
+    )
+    return (*calls, glue)
+
+
+KERNELS: tuple[LibraryKernel, ...] = (LibraryKernel("CONV_2D", _accepts, _bind, _calls),)
+
+CASES: Mapping[str, CaseCalls] = {"conv_s8": _case_s8, "conv_s16": _case_s16}

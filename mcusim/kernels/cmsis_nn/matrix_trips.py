@@ -1,0 +1,185 @@
+"""Loop turns of the matrix products that CMSIS-NN's convolutions call, as closed formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mcusim.kernels.cmsis_nn.buffers import Simd
+
+__all__ = [
+    "Scaling",
+    "nt_t_s8_trips",
+    "pixel_pair_s16_trips",
+    "pixel_pair_trips",
+    "tail_trips",
+    "widening_trips",
+]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What the loops depend on in the requantization of the outputs.
+
+    Attributes:
+        has_bias: whether a bias is given.
+        right: fraction of the output channels that are not shifted to the left, which takes other
+            instructions: nearly always all of them.
+    """
+
+    has_bias: bool = True
+    right: float = 1.0
+
+
+_DSP_BLOCK = 16
+_LONGEST_NARROW_SUM = 512
+_MVE_LANES = 16
+_MVE_TILE = 4
+
+
+def pixel_pair_trips(
+    pairs: int, channels: int, columns: int, simd: Simd, scaling: Scaling
+) -> dict[str, float]:
+    """Turns of ``arm_nn_mat_mult_kernel_s8_s16``: two filters by two pixels, then one by two.
+
+    Args:
+        pairs: pairs of pixels, a call each.
+        channels: filters.
+        columns: products of an output.
+        simd: ``"none"`` or ``"dsp"``.
+        scaling: of the outputs.
+    """
+    twos, odd = pairs * (channels // 2), pairs * (channels % 2)
+    trips: dict[str, float] = {
+        "call": pairs,
+        "tile": twos,
+        "tile.bias": twos * scaling.has_bias,
+        "odd_tile": odd,
+        "odd_tile.bias": odd * scaling.has_bias,
+        "odd_tile.after": odd if channels > 1 else 0,
+        "right_shift": 2 * pairs * channels * scaling.right,
+    }
+    if simd == "none":
+        return trips | {"tile.product": twos * columns, "odd_tile.product": odd * columns}
+    quads, tail = divmod(columns, 4)
+    for name, turns in (("tile", twos), ("odd_tile", odd)):
+        trips |= {f"{name}.quad": turns * quads, f"{name}.quads": turns * (quads > 0)}
+        trips |= tail_trips(f"{name}.tail", turns, tail)
+    return trips
+
+
+def pixel_pair_s16_trips(
+    pairs: int, channels: int, columns: int, simd: Simd, scaling: Scaling, wide: bool
+) -> dict[str, float]:
+    """Turns of ``arm_nn_mat_mult_kernel_s16``: as :func:`pixel_pair_trips`, of int16 pixels.
+
+    Args:
+        pairs: pairs of pixels, a call each.
+        channels: filters.
+        columns: products of an output.
+        simd: ``"none"`` or ``"dsp"``.
+        scaling: of the outputs.
+        wide: sums are taken to 64 bits after 512 products, as with an int64 bias.
+    """
+    fast = min(columns, _LONGEST_NARROW_SUM) if wide else columns
+    trips = pixel_pair_trips(pairs, channels, fast, simd, scaling)
+    twos, odd = pairs * (channels // 2), pairs * (channels % 2)
+    return trips | {
+        "tile.narrow": twos * (not wide),
+        "tile.wide_product": twos * (columns - fast),
+        "odd_tile.narrow": odd * (not wide),
+        "odd_tile.wide_product": odd * (columns - fast),
+    }
+
+
+def tail_trips(level: str, turns: float, tail: int) -> dict[str, float]:
+    """Turns of what is left of a loop in steps of four, which compilers unroll: one level each."""
+    return {f"{level}_{left}": turns * (tail == left) for left in (1, 2, 3)}
+
+
+def widening_trips(calls: int, elements: int, simd: Simd) -> dict[str, float]:
+    """Turns of ``arm_s8_to_s16_unordered_with_offset``, or of its twin without DSP."""
+    if simd == "none":
+        return {"call": calls, "element": calls * elements}
+    quads, tail = divmod(elements, 4)
+    trips = {"call": calls, "quad": calls * quads, "quads": calls * (quads > 0)}
+    return trips | tail_trips("tail", calls, tail)
+
+
+def nt_t_s8_trips(
+    calls: Iterable[tuple[int, int]],
+    channels: int,
+    columns: int,
+    simd: Simd,
+    scaling: Scaling,
+    quads: bool = True,
+) -> dict[str, float]:
+    """Turns of ``arm_nn_mat_mult_nt_t_s8``.
+
+    Args:
+        calls: how many calls of how many rows (pixels) each.
+        channels: filters.
+        columns: products of an output.
+        simd: of the core.
+        scaling: of the outputs.
+        quads: whether steps of four follow those of sixteen, which before 2026 they did not.
+    """
+    listed = list(calls)
+    count = sum(times for times, _ in listed)
+    if simd == "mve":
+        return _mve(listed, count, channels, columns)
+    twos, odd_channel = divmod(channels, 2)
+    pairs = sum(times * (rows // 2) for times, rows in listed)
+    odd_rows = sum(times * (rows % 2) for times, rows in listed)
+    rows = sum(times * rows for times, rows in listed)
+    trips: dict[str, float] = {
+        "call": count,
+        "filter_pair": count * twos,
+        "filter_pair.weight": count * twos * columns,
+        "filter_pair.bias": count * twos * scaling.has_bias,
+        "filter_pair.rows": count * twos if any(rows > 1 for _, rows in listed) else 0,
+        "tile": twos * pairs,
+        "odd_row": twos * odd_rows,
+        "odd_filter": count * odd_channel,
+        "odd_filter.row": odd_channel * rows,
+        "odd_filter.product": odd_channel * rows * columns,
+        "right_shift": rows * channels * scaling.right,
+    }
+    if simd == "none":
+        trips["tile.product"] = twos * pairs * columns
+        trips["odd_row.product"] = twos * odd_rows * columns
+        return trips
+    blocks, rest = divmod(columns, _DSP_BLOCK)
+    fours, tail = divmod(rest, 4) if quads else (0, rest)
+    for name, turns in (("tile", twos * pairs), ("odd_row", twos * odd_rows)):
+        trips |= {
+            f"{name}.block": turns * blocks,
+            f"{name}.blocks": turns * (blocks > 0),
+            f"{name}.quad": turns * fours,
+            f"{name}.quads": turns * (fours > 0),
+        }
+        if quads:
+            trips |= tail_trips(f"{name}.tail", turns, tail)
+        else:
+            trips |= {f"{name}.tail": turns * tail, f"{name}.tails": turns * (tail > 0)}
+    return trips
+
+
+def _mve(
+    calls: Iterable[tuple[int, int]], count: int, channels: int, columns: int
+) -> dict[str, float]:
+    listed = list(calls)
+    fours = sum(times * (rows // _MVE_TILE) for times, rows in listed)
+    single = sum(times * (rows % _MVE_TILE) for times, rows in listed)
+    steps = -(-columns // _MVE_LANES)
+    return {
+        "call": count,
+        "four_rows": fours,
+        "four_rows.filter": fours * channels,
+        "four_rows.step": fours * channels * steps,
+        "row": single,
+        "row.filter": single * channels,
+        "row.step": single * channels * steps,
+        "row.vector": single * (channels // 4),
+        "row.tail": single * (channels % 4),
+    }
