@@ -66,6 +66,9 @@ _TOLD_BY: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ),
     ("relu_float32", ("call", "dimension"), ("leaky_relu_float32", "hard_swish_float32")),
     ("quantize_int8", ("call", "dimension"), ("quantize_int16",)),
+    ("relu_int8", ("scaled_down",), ("quantize_int8",)),
+    ("tanh_int8", ("saturated",), ("logistic_int8",)),
+    ("tanh_int16", ("saturated",), ("logistic_int16",)),
     ("fully_connected_float32", ("product", "output"), ("batch_matmul_float32",)),
     (
         "fully_connected_float32",

@@ -200,7 +200,12 @@ def _prior(
             theirs = samples[lean.source].levels.index(lean.source_level)
             if samples[lean.source].turns[:, theirs].any():
                 prior.per_turn[own] = fits[lean.source].per_turn[theirs]
-                prior.spread[own] = _EXACTLY if _is_shared(lean.level) else firmness
+                prior.spread[own] = firmness
+    for source, fit in fits.items():
+        for theirs, level in enumerate(samples[source].levels):
+            if _is_shared(level) and level in sample.levels and fit.per_turn[theirs].any():
+                prior.per_turn[sample.levels.index(level)] = fit.per_turn[theirs]
+                prior.spread[sample.levels.index(level)] = _EXACTLY
     return None if np.isnan(prior.per_turn).all() else prior
 
 
