@@ -100,7 +100,7 @@ class Estimate:
         invoke: what the interpreter's loop takes beside the layers.
         construct: building the interpreter, once; not part of an inference.
         allocate: AllocateTensors, once; not part of an inference.
-        memory: the tensor arena.
+        memory: the tensor arena; None for an older generation, which does not tell what it uses.
         static_ram: variables of the program, beside the arena and the stack.
         flash: what lies in flash, by part.
         latency_interval_s: low and high, 90 %.
@@ -118,7 +118,7 @@ class Estimate:
     invoke: PartEstimate
     construct: PartEstimate
     allocate: PartEstimate
-    memory: MemoryPlan
+    memory: MemoryPlan | None
     static_ram: tuple[RamPart, ...]
     flash: tuple[FlashPart, ...]
     latency_interval_s: tuple[float, float]
@@ -154,14 +154,15 @@ class Estimate:
         return mix
 
     @property
-    def arena_bytes(self) -> int:
-        """Tensor arena, as ``arena_used_bytes()`` reports it on the device."""
-        return self.memory.arena_bytes
+    def arena_bytes(self) -> int | None:
+        """Tensor arena, as ``arena_used_bytes()`` reports it on the device; None if unknown."""
+        return None if self.memory is None else self.memory.arena_bytes
 
     @property
-    def ram_bytes(self) -> int:
-        """Tensor arena and variables; the stack comes on top."""
-        return self.arena_bytes + sum(part.size_bytes for part in self.static_ram)
+    def ram_bytes(self) -> int | None:
+        """Tensor arena and variables; the stack comes on top. None if the arena is unknown."""
+        arena = self.arena_bytes
+        return None if arena is None else arena + sum(part.size_bytes for part in self.static_ram)
 
     @property
     def flash_bytes(self) -> int:
@@ -193,7 +194,8 @@ class Estimate:
             "macs": self.macs,
             "instructions": self.instructions.to_dict(),
             "arena_bytes": self.arena_bytes,
-            "memory": {
+            "memory": self.memory
+            and {
                 "head_bytes": self.memory.head_bytes,
                 "placements": [vars(buffer) for buffer in self.memory.placements],
                 "persistent": [vars(part) for part in self.memory.persistent],

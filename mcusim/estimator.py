@@ -19,7 +19,18 @@ from mcusim.runtimes import LayerPlan, Plan, flash, plan, static_ram
 __all__ = ["BUILDS", "PLACES", "estimate"]
 
 #: Compilers and flags that kernels were counted with, or that have a counted one close by.
-BUILDS = ("gcc-O3", "gcc-O3nc", "gcc-Os", "gcc-mk", "gcc-O2", "gcc-Ofast", "gcc-O1")
+#: ``-asm`` is ``CMSIS_NN_USE_REQUANTIZE_INLINE_ASSEMBLY``, ``-sr`` rounds once.
+BUILDS = (
+    "gcc-O3",
+    "gcc-O3nc",
+    "gcc-Os",
+    "gcc-mk",
+    "gcc-O2",
+    "gcc-Ofast",
+    "gcc-O1",
+    "gcc-O3-asm",
+    "gcc-O3-sr",
+)
 
 #: What may be placed, and where.
 PLACES = {"code": ("flash", "ram"), "weights": ("flash", "ram")}
@@ -61,7 +72,7 @@ def estimate(
     places = _placement(placement or {})
     if build not in BUILDS:
         raise InputError(f"there is no build {build!r}; {_suggestion(build, BUILDS)}")
-    planned = _planned(graph, runtime, board)
+    planned = _planned(graph, runtime, board, build)
     pricing = _Pricing(board, rate_hz, build, places)
     layers = tuple(pricing.layer(layer) for layer in planned.layers)
     invoke = pricing.part([planned.invoke])
@@ -92,9 +103,10 @@ def estimate(
     )
 
 
-def _planned(graph: Graph, runtime: str, board: Board) -> Plan:
+def _planned(graph: Graph, runtime: str, board: Board, build: str) -> Plan:
+    single_rounding = build.endswith("-sr") and runtime.startswith("cmsis-nn")
     try:
-        return plan(graph, runtime, core=board.core.profile)
+        return plan(graph, runtime, core=board.core.profile, single_rounding=single_rounding)
     except ModelError as error:
         if str(error).startswith(graph.name):
             raise
@@ -115,9 +127,10 @@ class _Pricing:
         constants = [t for t in node.inputs if t is not None and t.is_constant]
         macs = sum(call.macs for call in layer.calls)
         held = float(sum(t.bytes for t in constants))
-        # The reference kernels load a weight for every product.
+        # The reference kernels load a weight for every product, CMSIS-NN's convolutions for two.
         weight_bytes = max((t.dtype.bits / 8 for t in constants if t.elements > 1), default=0.0)
-        read = max(held, macs * weight_bytes) if held else 0.0
+        pixels = 2 if layer.calls[0].kernel.startswith("arm_convolve") else 1
+        read = max(held, macs * weight_bytes / pixels) if held else 0.0
         part = self.part(layer.calls, read, held)
         return LayerEstimate(
             **vars(part),
@@ -152,7 +165,8 @@ class _Pricing:
         )
         power = self.board.power
         return PartEstimate(
-            kernel=_joined(call.kernel for call in calls),
+            # A reason stands with the function that was chosen; the others are what it calls.
+            kernel=_joined(c.kernel for c in calls if c.reason) or _joined(c.kernel for c in calls),
             reason=_joined(call.reason for call in calls),
             instructions=mix,
             cycles_by_cause=cycles,

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 
 import numpy as np
 
 from mcusim.errors import InputError, McusimError, ModelError, UnsupportedOperatorError
 from mcusim.graph import Array, DType, Graph, Node, Subgraph, Tensor
-from mcusim.kernels.contract import BoundKernel, Kernel
+from mcusim.kernels.contract import BoundKernel
 from mcusim.kernels.reference import control_flow
-from mcusim.runtimes import canonical_runtime
+from mcusim.runtimes import Runtime, select
 
 __all__ = ["Interpreter", "RunResult", "run"]
-
-#: Modules whose ``KERNELS`` compute what a runtime computes, by the runtime's name.
-_KERNEL_SETS: Mapping[str, str] = {"tflm": "mcusim.kernels.reference"}
 
 #: A batch runs in parts whose activations take about this much, so that they stay in the cache.
 _PART_BYTES = 1 << 20
@@ -44,16 +40,26 @@ class Interpreter:
 
     Args:
         graph: the model.
-        runtime: whose kernels compute it.
+        runtime: whose kernels compute it: ``"tflm"``, ``"cmsis-nn"`` or an older generation such
+            as ``"cmsis-nn@2020"``.
+        core: the device's core, on whose SIMD instructions some bits of CMSIS-NN depend.
+        single_rounding: CMSIS-NN is built with ``CMSIS_NN_USE_SINGLE_ROUNDING``.
 
     Raises:
-        InputError: there is no such runtime.
+        InputError: there is no such runtime or core.
         UnsupportedOperatorError: the runtime itself would refuse an operator.
         ModelError: the graph is inconsistent.
     """
 
-    def __init__(self, graph: Graph, runtime: str = "tflm") -> None:
-        self._program = _Program(graph, _kernels_of(runtime))
+    def __init__(
+        self,
+        graph: Graph,
+        runtime: str = "tflm",
+        *,
+        core: str = "m4",
+        single_rounding: bool = False,
+    ) -> None:
+        self._program = _Program(graph, select(runtime, core, single_rounding))
         self._machines: list[_Machine] = []
         self._holds_values = False
 
@@ -121,6 +127,8 @@ def run(
     inputs: Array | Sequence[object] = (),
     *,
     runtime: str = "tflm",
+    core: str = "m4",
+    single_rounding: bool = False,
     tensors: bool = False,
 ) -> RunResult:
     """Run a model once: :class:`Interpreter` and one :meth:`Interpreter.invoke`.
@@ -130,7 +138,8 @@ def run(
         ModelError: the graph is inconsistent.
         InputError: inputs do not fit the model, or there is no such runtime.
     """
-    return Interpreter(graph, runtime).invoke(inputs, tensors=tensors)
+    interpreter = Interpreter(graph, runtime, core=core, single_rounding=single_rounding)
+    return interpreter.invoke(inputs, tensors=tensors)
 
 
 @dataclass(frozen=True)
@@ -153,10 +162,10 @@ class _Step:
 class _Program:
     """A model with every operator prepared, shared by the machines that run it."""
 
-    def __init__(self, graph: Graph, kernels: Mapping[str, Kernel]) -> None:
+    def __init__(self, graph: Graph, runtime: Runtime) -> None:
         self.graph = graph
         self.resources = control_flow.Resources()
-        self._kernels = kernels
+        self._runtime = runtime
         try:
             _require_no_cycle(graph)
             self.steps = [self._prepared(i, s) for i, s in enumerate(graph.subgraphs)]
@@ -218,8 +227,7 @@ class _Program:
                     f"operator {node.index} ({node.name}): intermediate tensor {tensor.name!r} has "
                     f"{tensor.elements} elements; TFLite Micro takes only empty ones"
                 )
-        kernel = self._kernels.get(node.name)
-        if kernel is None:
+        if not self._runtime.supports(node.name):
             raise UnsupportedOperatorError(
                 f"operator {node.index} ({node.operator.custom_code or node.name}): "
                 "mcusim has no kernel for it"
@@ -228,7 +236,7 @@ class _Program:
             if node.name in control_flow.CONTROL_FLOW:
                 control = control_flow.prepare(node, self.graph, subgraph, self.resources)
                 return _Step(node, None, control, last_uses)
-            return _Step(node, kernel.bind(node), None, last_uses)
+            return _Step(node, self._runtime.bind(node), None, last_uses)
         except McusimError as error:
             raise _placed(error, node) from None
 
@@ -324,16 +332,6 @@ def _placed(error: McusimError, node: Node) -> McusimError:
     if f"operator {node.index} (" in str(error) or ": operator " in str(error):
         return error
     return type(error)(f"operator {node.index} ({node.name}): {error}")
-
-
-def _kernels_of(runtime: str) -> Mapping[str, Kernel]:
-    name = canonical_runtime(runtime)
-    module = _KERNEL_SETS.get(name)
-    if module is None:
-        known = ", ".join(_KERNEL_SETS)
-        raise InputError(f"mcusim does not compute what runtime {name} outputs yet, only {known}")
-    kernels: Mapping[str, Kernel] = import_module(module).KERNELS
-    return kernels
 
 
 def _require_no_cycle(graph: Graph) -> None:

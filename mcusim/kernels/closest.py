@@ -84,7 +84,7 @@ def closest_profile(name: str, core: str, build: str) -> PricedBuild | None:
     """Find what prices a kernel on a core in a build.
 
     The order is: the kernel's own profile, in this build or the closest one; a kernel named as its
-    stand-in; the same operator on another element type.
+    stand-in; the same operator on another element type; the same kernel of another generation.
 
     Args:
         name: profile of the kernel, such as ``"reference/conv_2d_int8"``.
@@ -99,7 +99,8 @@ def closest_profile(name: str, core: str, build: str) -> PricedBuild | None:
     """
     for candidate in _candidates(name):
         profile = load_profile(candidate.profile)
-        found = _closest_build(profile.builds, core, build) if profile else None
+        library = candidate.profile.partition("/")[0].partition("@")[0]
+        found = _closest_build(profile.builds, core, build, library) if profile else None
         if profile and found:
             key, build_distance, build_reason = found
             return PricedBuild(
@@ -128,6 +129,15 @@ def _candidates(name: str) -> Iterator[_Candidate]:
         if other != dtype:
             for found in _stand_in(name, stem, other):
                 yield replace(found, distance=math.hypot(found.distance, distance))
+    library, _, function = name.partition("/")
+    for other, distance in _tables()["generation"].get(library, {}).items():
+        if load_profile(f"{other}/{function}"):
+            reason = f"priced as {other}/{function}: {library} was not counted"
+            yield _Candidate(f"{other}/{function}", distance, reason)
+        elif other == "reference":
+            for found in _candidates(f"{other}/{function}"):
+                reason = found.reason or f"priced as {found.profile}: {library} was not counted"
+                yield replace(found, distance=math.hypot(found.distance, distance), reason=reason)
 
 
 def _stand_in(name: str, key: str, dtype: str) -> Iterator[_Candidate]:
@@ -143,8 +153,14 @@ def _stand_in(name: str, key: str, dtype: str) -> Iterator[_Candidate]:
 
 
 def _closest_build(
-    builds: Mapping[str, ProfileBuild], core: str, build: str
+    builds: Mapping[str, ProfileBuild], core: str, build: str, library: str
 ) -> tuple[str, float, str] | None:
+    same = _tables()["same_code"].get(library, {})
+    if same.get("without_fpu") and f"{core}.{build}" not in builds:
+        core = core.removesuffix("-soft")
+    for flag in (build, *same.get(build, ())):
+        if f"{core}.{flag}" in builds:
+            return f"{core}.{flag}", 0.0, ""
     cores = {core: 0.0, **_tables()["core"].get(core, {})}
     flags = {build: 0.0, **_tables()["flag"].get(build, {})}
     near = sorted(
@@ -156,8 +172,7 @@ def _closest_build(
     if not near:
         return None
     distance, key = near[0]
-    wanted = f"{core}.{build}"
-    return key, distance, "" if key == wanted else f"counted as {key}, not as {wanted}"
+    return key, distance, f"counted as {key}, not as {core}.{build}"
 
 
 @cache

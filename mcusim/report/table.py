@@ -95,13 +95,25 @@ def summary_lines(estimate: Estimate) -> list[str]:
         f"at {estimate.clock_hz / 1e6:g} MHz{missing}",
         f"energy    {estimate.energy_j * 1e3:,.3g} mJ (90 %: {low_mj} to {high_mj} mJ) "
         f"at {board.power.supply_v:g} V",
-        f"RAM       {_against(estimate.ram_bytes, board.ram.bytes)}: "
-        f"tensor arena {estimate.arena_bytes:,}, {_parts(estimate.static_ram)}; stack on top",
+        _ram_line(estimate),
         f"flash     {_against(estimate.flash_bytes, board.flash.bytes)}: {_parts(estimate.flash)}",
         f"start-up  {startup * 1e3:,.3g} ms once: construction "
         f"{estimate.construct.instructions.total:,.0f} and AllocateTensors "
         f"{estimate.allocate.instructions.total:,.0f} instructions",
     ]
+
+
+def _ram_line(estimate: Estimate) -> str:
+    if estimate.arena_bytes is None or estimate.ram_bytes is None:
+        generation = estimate.runtime.partition("@")[2]
+        return (
+            f"RAM       tensor arena unknown: TFLM of {generation} does not tell what it uses; "
+            f"{_parts(estimate.static_ram)}; stack on top"
+        )
+    return (
+        f"RAM       {_against(estimate.ram_bytes, estimate.board.ram.bytes)}: "
+        f"tensor arena {estimate.arena_bytes:,}, {_parts(estimate.static_ram)}; stack on top"
+    )
 
 
 def dominant_lines(estimate: Estimate) -> list[str]:

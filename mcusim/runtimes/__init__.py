@@ -10,7 +10,8 @@ from mcusim.runtimes.plan import (
     RamPart,
 )
 from mcusim.runtimes.program_memory import flash, static_ram
-from mcusim.runtimes.tflm import RUNTIMES, canonical_runtime, plan
+from mcusim.runtimes.selection import RUNTIMES, Runtime, canonical_runtime, select
+from mcusim.runtimes.tflm import plan
 
 __all__ = [
     "RUNTIMES",
@@ -21,8 +22,10 @@ __all__ = [
     "PersistentPart",
     "Plan",
     "RamPart",
+    "Runtime",
     "canonical_runtime",
     "flash",
     "plan",
+    "select",
     "static_ram",
 ]

@@ -115,12 +115,12 @@ class Plan:
 
     Attributes:
         graph: the model.
-        runtime: canonical name, such as ``"tflm"`` or ``"cmsis-nn"``.
+        runtime: canonical name, such as ``"tflm"``, ``"cmsis-nn"`` or ``"cmsis-nn@2020"``.
         layers: one a main-subgraph operator, in order.
         construct: what building the interpreter runs, priced like a kernel.
         allocate: what AllocateTensors runs.
         invoke: what Invoke runs beside the operators.
-        memory: the tensor arena.
+        memory: the tensor arena; None for an older generation, which does not tell what it uses.
     """
 
     graph: Graph
@@ -129,4 +129,4 @@ class Plan:
     construct: KernelCall
     allocate: KernelCall
     invoke: KernelCall
-    memory: MemoryPlan
+    memory: MemoryPlan | None

@@ -21,6 +21,8 @@ SECTIONS = ("text", "rodata", "data", "bss")
 _NEAREST = {
     "gcc-O3": "gcc-O3",
     "gcc-O3nc": "gcc-O3",
+    "gcc-O3-asm": "gcc-O3",
+    "gcc-O3-sr": "gcc-O3",
     "gcc-Ofast": "gcc-O3",
     "gcc-O2": "gcc-mk",
     "gcc-mk": "gcc-mk",
@@ -36,6 +38,8 @@ _NEAREST_CORE = {
     "m85": "m33",
     "m7-soft": "m4-soft",
     "m33-soft": "m4-soft",
+    "m55-soft": "m4-soft",
+    "m85-soft": "m4-soft",
 }
 
 
@@ -82,10 +86,11 @@ def flash(plan: Plan, core: str, build: str) -> tuple[FlashPart, ...]:
         InputError: there is no such core or build.
     """
     operators = _operators(plan)
-    scale = _scale(plan.runtime, core, build)
-    fit = _fit()["kernel_sets"][plan.runtime][scale.flag]
+    runtime, _, generation = plan.runtime.partition("@")
+    scale = _scale(runtime, core, build)
+    fit = _fit()["kernel_sets"][runtime][scale.flag]
     names: dict[str, list[float]] = {}
-    for name, sizes in _needed(plan.runtime, operators, scale.flag):
+    for name, sizes in _needed(runtime, operators, scale.flag):
         part = names.setdefault(name, [0.0] * len(SECTIONS))
         for position, size in enumerate(sizes):
             part[position] += size
@@ -96,6 +101,8 @@ def flash(plan: Plan, core: str, build: str) -> tuple[FlashPart, ...]:
         f"functions measured in programs linked for Cortex-M4, {scale.flag}, fitted to counted "
         f"firmware (held-out error {100 * fit['held_out_error']:.1f} %){scale.reason}"
     )
+    if generation:
+        source += f"; the program of {generation} was not measured, that of 2026 stands for it"
     text, rodata = scale.factors["text"], scale.factors["rodata"]
     parts = [_model_part(plan)]
     parts += [
@@ -118,10 +125,13 @@ def static_ram(plan: Plan, core: str, build: str) -> tuple[RamPart, ...]:
         InputError: there is no such core or build.
     """
     operators = _operators(plan)
-    scale = _scale(plan.runtime, core, build)
-    fit = _fit()["kernel_sets"][plan.runtime][scale.flag]
-    needed = [sizes for _, sizes in _needed(plan.runtime, operators, scale.flag)]
+    runtime, _, generation = plan.runtime.partition("@")
+    scale = _scale(runtime, core, build)
+    fit = _fit()["kernel_sets"][runtime][scale.flag]
+    needed = [sizes for _, sizes in _needed(runtime, operators, scale.flag)]
     source = f"counted in firmware for Cortex-M4, {scale.flag}"
+    if generation:
+        source += f"; that of 2026 stands for {generation}"
 
     def total(section: str) -> int:
         position = SECTIONS.index(section)

@@ -1,0 +1,215 @@
+"""Which library runs a layer: CMSIS-NN of a generation, or TFLM's reference kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from mcusim.errors import InputError, ModelError, UnsupportedOperatorError
+from mcusim.graph import DType, Node
+from mcusim.kernels.cmsis_nn import KERNELS as CMSIS_NN_KERNELS
+from mcusim.kernels.cmsis_nn.contract import SIMD_OF_CORE, Configuration, Generation
+from mcusim.kernels.contract import BoundKernel, KernelCall
+from mcusim.kernels.reference import KERNELS as REFERENCE_KERNELS
+from mcusim.runtimes import tflm_2020
+
+__all__ = ["RUNTIMES", "Runtime", "canonical_runtime", "library_configuration", "select"]
+
+RUNTIMES: tuple[str, ...] = ("tflm", "cmsis-nn")
+
+#: Generations of each runtime, the newest first.
+_GENERATIONS: Mapping[str, tuple[Generation, ...]] = {
+    "tflm": ("2026",),
+    "cmsis-nn": ("2026", "2022", "2021", "2020"),
+}
+
+
+_WITH_CMSIS_NN = frozenset(
+    (
+        "ADD",
+        "AVERAGE_POOL_2D",
+        "BATCH_MATMUL",
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "FULLY_CONNECTED",
+        "MAXIMUM",
+        "MAX_POOL_2D",
+        "MINIMUM",
+        "MUL",
+        "PAD",
+        "PADV2",
+        "SOFTMAX",
+        "SVDF",
+        "TRANSPOSE",
+        "TRANSPOSE_CONV",
+        "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    )
+)
+#: Operators whose family of CMSIS-NN is still missing here.
+_MISSING = _WITH_CMSIS_NN.difference(CMSIS_NN_KERNELS)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A runtime as built for a core.
+
+    Attributes:
+        base: ``"tflm"`` or ``"cmsis-nn"``.
+        configuration: how the library is built; its generation is TFLM's, too.
+    """
+
+    base: str
+    configuration: Configuration
+
+    @property
+    def name(self) -> str:
+        """Canonical name: the generation stands in it unless it is the newest."""
+        generation = self.configuration.generation
+        return self.base if generation == "2026" else f"{self.base}@{generation}"
+
+    @property
+    def has_cmsis_nn(self) -> bool:
+        """Whether TFLM is built with the kernels of CMSIS-NN."""
+        return self.base == "cmsis-nn"
+
+    def supports(self, operator: str) -> bool:
+        """Whether mcusim has a kernel of the operator."""
+        return operator in REFERENCE_KERNELS
+
+    def bind(self, node: Node) -> BoundKernel:
+        """Prepare a node with the kernel that the runtime chooses.
+
+        Raises:
+            UnsupportedOperatorError: the runtime refuses the node.
+        """
+        if self._is_2020:
+            tflm_2020.check(node)
+        kernel = CMSIS_NN_KERNELS.get(node.name) if self.has_cmsis_nn else None
+        if kernel is not None and kernel.accepts(node, self.configuration):
+            return kernel.bind(node, self.configuration)
+        return REFERENCE_KERNELS[node.name].bind(node)
+
+    def calls(self, node: Node) -> Iterator[KernelCall]:
+        """The functions that run for a node, the one that was chosen first, with its reason.
+
+        Raises:
+            UnsupportedOperatorError: the runtime refuses the node.
+        """
+        if not self.has_cmsis_nn:
+            yield REFERENCE_KERNELS[node.name].call(node)
+            return
+        if self._is_2020:
+            tflm_2020.check(node)
+        kernel = CMSIS_NN_KERNELS.get(node.name)
+        if kernel is not None and kernel.accepts(node, self.configuration):
+            yield from kernel.calls(node, self.configuration)
+        else:
+            yield self._reference_call(node)
+
+    def _reference_call(self, node: Node) -> KernelCall:
+        """The reference kernel in a build with CMSIS-NN, and why it runs."""
+        call = REFERENCE_KERNELS[node.name].call(node)
+        if self._is_2020:
+            call = tflm_2020.reference_call(node, call)
+        elif self.configuration.generation != "2026":
+            call = replace(
+                call,
+                warnings=(
+                    *call.warnings,
+                    f"TFLM of {self.configuration.generation} was not counted: its reference "
+                    "kernel is priced as that of 2026",
+                ),
+            )
+        if node.name in _MISSING:
+            said = "mcusim has no kernel of CMSIS-NN for it yet: priced as the reference kernel"
+            call = replace(call, warnings=(*call.warnings, said))
+        return replace(call, reason=f"{_why_not(node)}: TFLM's reference kernel")
+
+    @property
+    def _is_2020(self) -> bool:
+        return self.configuration.generation == "2020"
+
+
+def select(name: str, core: str = "m4", single_rounding: bool = False) -> Runtime:
+    """Find a runtime by name.
+
+    Args:
+        name: ``"tflm"`` or ``"cmsis-nn"``, which mean the newest generation, or with it:
+            ``"tflm@2026"``, ``"cmsis-nn@2020"``.
+        core: the device's core: ``"m0plus"``, ``"m3"``, ``"m4"``, ``"m7"``, ``"m33"``, ``"m55"``
+            or ``"m85"``, with or without ``"-soft"``. The SIMD instructions that CMSIS-NN uses
+            depend on it.
+        single_rounding: CMSIS-NN is built with ``CMSIS_NN_USE_SINGLE_ROUNDING``.
+
+    Raises:
+        InputError: there is no such runtime, generation or core, or it has no single rounding.
+    """
+    base, _, generation = name.partition("@")
+    known = _GENERATIONS.get(base, ())
+    if base not in RUNTIMES or (generation and generation not in known):
+        every = ", ".join(f"{r}@{g}" for r, years in _GENERATIONS.items() for g in years)
+        raise InputError(f"runtime {name!r} is not known; there are {every}")
+    year = next(g for g in known if generation in ("", g))
+    if single_rounding and (base != "cmsis-nn" or year in ("2020", "2021")):
+        raise InputError(f"runtime {name!r} has no build that rounds once")
+    return Runtime(base, library_configuration(core, year, single_rounding))
+
+
+def canonical_runtime(name: str) -> str:
+    """The runtime's canonical name: ``"cmsis-nn@2026"`` is ``"cmsis-nn"``.
+
+    Raises:
+        InputError: there is no such runtime or generation.
+    """
+    return select(name).name
+
+
+def library_configuration(
+    core: str, generation: Generation = "2026", single_rounding: bool = False
+) -> Configuration:
+    """How CMSIS-NN is built for a core; M33 with the DSP extension.
+
+    Raises:
+        InputError: there is no such core.
+    """
+    simd = {"m0": SIMD_OF_CORE["m0plus"], **SIMD_OF_CORE}.get(core.removesuffix("-soft"))
+    if simd is None:
+        known = ", ".join(("m0", *SIMD_OF_CORE))
+        raise InputError(f"core {core!r} is not known; there are {known}")
+    return Configuration(simd, generation, single_rounding)
+
+
+def require_kernel(runtime: Runtime, node: Node) -> None:
+    """Raise UnsupportedOperatorError where mcusim has no kernel of the operator."""
+    if not runtime.supports(node.name):
+        raise UnsupportedOperatorError(
+            f"operator {node.index} ({node.name}): runtime {runtime.name} has no such kernel in "
+            "mcusim"
+        )
+
+
+def _why_not(node: Node) -> str:
+    """Why CMSIS-NN does not run a layer."""
+    if node.name not in CMSIS_NN_KERNELS:
+        return "CMSIS-NN has no kernel for it"
+    tensors = [t for t in (*node.inputs, *node.outputs) if t is not None and not t.is_constant]
+    if tensors and tensors[0].dtype not in (DType.INT8, DType.INT16):
+        return f"CMSIS-NN has no {tensors[0].dtype.value} kernel for it"
+    return "CMSIS-NN does not take these shapes or types"
+
+
+def sensible_calls(runtime: Runtime, node: Node) -> tuple[KernelCall, ...]:
+    """What :meth:`Runtime.calls` yields.
+
+    Raises:
+        UnsupportedOperatorError: there is no such kernel, or the runtime refuses the node.
+        ModelError: the kernel cannot make sense of the node.
+    """
+    require_kernel(runtime, node)
+    try:
+        return tuple(runtime.calls(node))
+    except (ArithmeticError, LookupError, ValueError) as error:
+        raise ModelError(
+            f"operator {node.index} ({node.name}): its tensors or options make no sense to the "
+            f"kernel ({error})"
+        ) from error
