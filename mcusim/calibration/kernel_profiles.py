@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mcusim.calibration.accuracy_page import accuracy_page
+from mcusim.calibration.common_levels import SHARED_PREFIX
 from mcusim.calibration.counted import CountedRow, CountedSet
 from mcusim.calibration.framework_profiles import framework_profiles
 from mcusim.calibration.networks import network_lines, network_table
@@ -154,11 +155,19 @@ def profiles_of(results: Sequence[FitResult], counted: CountedSet) -> list[Fitte
         sample, held = result.sample, np.abs(result.fit.held_out_errors)
         known, fitted = np.abs(result.fit.held_out_on_data), np.abs(result.fit.fit_errors)
         unknown = np.isnan(held).all()
+        never_run = {
+            level: result.fit.per_turn[position]
+            for position, level in enumerate(sample.levels)
+            if not sample.turns[:, position].any()
+        }
         builds[result.profile][result.build] = FittedBuild(
             levels=sample.levels,
             per_turn=result.fit.per_turn,
-            unseen=tuple(
-                n for n, turns in zip(sample.levels, sample.turns.T, strict=True) if not turns.any()
+            unseen=tuple(level for level, cost in never_run.items() if not cost.any()),
+            borrowed=tuple(
+                level
+                for level, cost in never_run.items()
+                if cost.any() and not level.startswith(SHARED_PREFIX)
             ),
             rows=len(sample.ids),
             held_out_median=1.0 if unknown else float(np.nanmedian(held)),

@@ -31,6 +31,7 @@ class FittedBuild:
         held_out_median: median relative error of the total on rows kept out of the fit.
         held_out_p95: 95th percentile of the same.
         spread: relative spread of the total over data, one standard deviation.
+        borrowed: levels that no counted row runs either, with the cost that they have elsewhere.
         on_data_median: as ``held_out_median`` with each row's data known; not written.
         on_data_p95: as ``held_out_p95``, likewise.
         fit_median: as ``on_data_median`` of rows in the fit; not written.
@@ -46,6 +47,7 @@ class FittedBuild:
     held_out_median: float
     held_out_p95: float
     spread: float
+    borrowed: tuple[str, ...] = ()
     on_data_median: float = np.nan
     on_data_p95: float = np.nan
     fit_median: float = np.nan
@@ -93,6 +95,7 @@ def _build_lines(key: str, build: FittedBuild) -> list[str]:
         "held_out_p95": _rounded(build.held_out_p95, 3),
         "spread": _rounded(build.spread, 3),
         "unseen": list(build.unseen),
+        "borrowed": list(build.borrowed),
     }
     lines = [f"    {json.dumps(key)}: {{"]
     lines += [f"      {json.dumps(name)}: {json.dumps(value)}," for name, value in head.items()]
