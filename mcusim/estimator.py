@@ -16,7 +16,7 @@ from mcusim.kernels.closest import PricedBuild, closest_profile
 from mcusim.kernels.contract import KernelCall
 from mcusim.runtimes import LayerPlan, Plan, flash, plan, static_ram
 
-__all__ = ["BUILDS", "PLACES", "estimate"]
+__all__ = ["BUILDS", "PLACES", "estimate", "rounds_once"]
 
 #: Compilers and flags that kernels were counted with, or that have a counted one close by.
 #: ``-asm`` is ``CMSIS_NN_USE_REQUANTIZE_INLINE_ASSEMBLY``, ``-sr`` rounds once.
@@ -103,10 +103,15 @@ def estimate(
     )
 
 
+def rounds_once(runtime: str, build: str) -> bool:
+    """Whether a build computes with CMSIS-NN's single rounding."""
+    return build.endswith("-sr") and runtime.startswith("cmsis-nn")
+
+
 def _planned(graph: Graph, runtime: str, board: Board, build: str) -> Plan:
-    single_rounding = build.endswith("-sr") and runtime.startswith("cmsis-nn")
+    once = rounds_once(runtime, build)
     try:
-        return plan(graph, runtime, core=board.core.profile, single_rounding=single_rounding)
+        return plan(graph, runtime, core=board.core.profile, single_rounding=once)
     except ModelError as error:
         if str(error).startswith(graph.name):
             raise

@@ -39,6 +39,7 @@ def _frequency(ctx: click.Context, param: click.Parameter, text: str | None) -> 
 @click.option("--build", default="gcc-O3", show_default=True, help="Compiler and flag.")
 @click.option("--clock", callback=_frequency, help="Clock of the core, such as 80MHz.")
 @click.option("--fpu/--no-fpu", default=None, help="Whether the build uses the FPU.")
+@click.option("--why", is_flag=True, help="Say why each layer runs its kernel.")
 @click.option("--input", "input_file", type=_FILE, help="Run on the arrays of a .npy or .npz file.")
 @click.option("--output", "output_file", type=_FILE, help="Save outputs as .npy or .npz.")
 @click.option("--json", "json_file", type=_FILE, help="Save the estimate as JSON.")
@@ -49,6 +50,7 @@ def command(
     build: str,
     clock: float | None,
     fpu: bool | None,
+    why: bool,
     input_file: Path | None,
     output_file: Path | None,
     json_file: Path | None,
@@ -66,23 +68,24 @@ def command(
         found = mcusim.estimate(
             graph, mcusim.load_board(board), runtime, build, clock_hz=clock, fpu=fpu
         )
-    _show(found)
+    _show(found, why)
     if json_file:
         _save_json(found, json_file)
     if input_file:
-        _compute(graph, runtime, input_file, output_file)
+        _compute(graph, found, input_file, output_file)
 
 
-def _show(found: Estimate) -> None:
+def _show(found: Estimate, why: bool) -> None:
     from rich.text import Text
 
-    from mcusim.report import dominant_lines, layer_table, summary_lines
+    from mcusim.report import dominant_lines, layer_table, reason_lines, summary_lines
 
     board = found.board
     console.show(
         f"{found.model} on {board.name} ({board.core.name}, {found.clock_hz / 1e6:g} MHz), "
         f"{found.runtime}, {found.build}",
         layer_table(found, console.terminal_width()),
+        *(reason_lines(found) if why else ()),
         *summary_lines(found),
         *dominant_lines(found),
         *(Text(f"! {warning}") for warning in found.warnings),
@@ -96,13 +99,20 @@ def _save_json(found: Estimate, path: Path) -> None:
     write_whole(path, lambda file: file.write(content.encode()))
 
 
-def _compute(graph: Graph, runtime: str, input_file: Path, output_file: Path | None) -> None:
+def _compute(graph: Graph, found: Estimate, input_file: Path, output_file: Path | None) -> None:
     import mcusim
     from mcusim.cli.arrays import described, load_inputs, save_outputs
+    from mcusim.estimator import rounds_once
 
     inputs = load_inputs(input_file, [tensor.name for tensor in graph.inputs])
     with console.progress(f"running {graph.name}"):
-        result = mcusim.run(graph, inputs, runtime=runtime)
+        result = mcusim.run(
+            graph,
+            inputs,
+            runtime=found.runtime,
+            core=found.board.core.profile,
+            single_rounding=rounds_once(found.runtime, found.build),
+        )
     for tensor, array in zip(graph.outputs, result.outputs, strict=True):
         console.show(f"output    {tensor.name}: {described(array)}")
     if output_file:

@@ -14,7 +14,7 @@ from rich.text import Text
 from mcusim.estimates import Estimate, LayerEstimate, PartEstimate, TensorSummary
 from mcusim.runtimes import FlashPart, RamPart
 
-__all__ = ["dominant_lines", "layer_table", "summary_lines"]
+__all__ = ["dominant_lines", "layer_table", "reason_lines", "summary_lines"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,15 @@ def summary_lines(estimate: Estimate) -> list[str]:
         f"start-up  {startup * 1e3:,.3g} ms once: construction "
         f"{estimate.construct.instructions.total:,.0f} and AllocateTensors "
         f"{estimate.allocate.instructions.total:,.0f} instructions",
+    ]
+
+
+def reason_lines(estimate: Estimate) -> list[str]:
+    """Why each layer runs the kernel that it runs, and its scratch buffers, one line a layer."""
+    return [
+        f"why       {layer.index} {layer.operator}: {layer.reason or layer.kernel}"
+        f"{f'; {layer.scratch_bytes:,} scratch bytes' if layer.scratch_bytes else ''}"
+        for layer in estimate.layers
     ]
 
 
