@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from mcusim.errors import McusimError, ModelError
 from mcusim.graph import Array, Node
 
-__all__ = ["BoundKernel", "Kernel", "KernelCall", "Trips"]
+__all__ = ["Binder", "BoundKernel", "Kernel", "KernelCall", "Trips", "placed"]
 
 #: How often each loop level of a kernel runs, by level; a fraction is a mean over data.
 Trips: TypeAlias = Mapping[str, float]
@@ -17,6 +18,10 @@ Trips: TypeAlias = Mapping[str, float]
 #: independent inferences of a batch. A constant input arrives with a leading axis of 1; an input
 #: left out is None. Outputs are new arrays (or read-only views) of the outputs' dtypes.
 BoundKernel: TypeAlias = Callable[[Sequence[Array | None]], Sequence[Array]]
+
+#: What is left to do once a node has passed the library's Prepare: tables, repacked weights and
+#: compiled loops. An estimate does without it.
+Binder: TypeAlias = Callable[[], BoundKernel]
 
 
 @dataclass(frozen=True)
@@ -47,12 +52,59 @@ class Kernel:
 
     Attributes:
         operator: the schema's name.
-        bind: the library's Prepare: checks the node as the library does, computes multipliers and
-            repacks weights once, returns what runs it. Raises
-            :class:`~mcusim.errors.UnsupportedOperatorError` where the library refuses the node.
-        call: names the kernel and counts its loops; touches no data, allocates nothing.
+        prepare: the library's Prepare: checks types, shapes, options and quantization as the
+            library does, and what its Eval refuses of constants. Imports no compiler, allocates
+            little. Raises :class:`~mcusim.errors.UnsupportedOperatorError` where the library
+            refuses the node.
+        count: names the kernel and counts the loops of a node that passed ``prepare``; touches no
+            data, allocates nothing.
     """
 
     operator: str
-    bind: Callable[[Node], BoundKernel]
-    call: Callable[[Node], KernelCall]
+    prepare: Callable[[Node], Binder]
+    count: Callable[[Node], KernelCall]
+
+    def bind(self, node: Node) -> BoundKernel:
+        """Prepare a node and return what runs it.
+
+        Raises:
+            UnsupportedOperatorError: the library refuses the node.
+            ModelError: the node makes no sense.
+        """
+        binder = self._prepared(node)
+        try:
+            return binder()
+        except McusimError as error:
+            raise placed(error, node) from None
+
+    def call(self, node: Node) -> KernelCall:
+        """Prepare a node and count its loops.
+
+        Raises:
+            UnsupportedOperatorError: the library refuses the node, in the words of :meth:`bind`.
+            ModelError: the node makes no sense.
+        """
+        self._prepared(node)
+        return self.count(node)
+
+    def check(self, node: Node) -> None:
+        """Raise what :meth:`bind` and :meth:`call` raise."""
+        self._prepared(node)
+
+    def _prepared(self, node: Node) -> Binder:
+        try:
+            return self.prepare(node)
+        except McusimError as error:
+            raise placed(error, node) from None
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"operator {node.index} ({node.name}): its tensors or options make no sense to "
+                f"the kernel ({error})"
+            ) from error
+
+
+def placed(error: McusimError, node: Node) -> McusimError:
+    """The error with its operator named, where its text does not."""
+    if f"operator {node.index} (" in str(error) or ": operator " in str(error):
+        return error
+    return type(error)(f"operator {node.index} ({node.name}): {error}")

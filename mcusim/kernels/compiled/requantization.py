@@ -14,7 +14,15 @@ from numba.extending import intrinsic
 from mcusim.kernels.compiled.products import LANES
 from mcusim.kernels.reference.convolution import OutputScaling
 
-__all__ = ["Scaling", "WideScaling", "requantize", "requantize_wide", "scaling", "wide_scaling"]
+__all__ = [
+    "Scaling",
+    "WideScaling",
+    "once_scaling",
+    "requantize",
+    "requantize_wide",
+    "scaling",
+    "wide_scaling",
+]
 
 _cgutils: Any = cgutils
 
@@ -116,6 +124,32 @@ def wide_scaling(
         shift=15 - shift,
         low=parameters.low,
         high=parameters.high,
+    )
+
+
+def once_scaling(
+    parameters: OutputScaling, bias: npt.NDArray[Any] | None, channels: slice = slice(None)
+) -> WideScaling:
+    """Prepare a layer's scaling for sums that are rounded only once.
+
+    Args:
+        parameters: of the layer.
+        bias: int32, for all its output channels.
+        channels: which of them to prepare.
+
+    Returns:
+        A scaling that leaves out the output's zero point, to which it fits the clamp.
+
+    Source: ``arm_nn_requantize`` under ``CMSIS_NN_USE_SINGLE_ROUNDING``.
+    """
+    shift = parameters.shifts[channels].astype(np.int64)
+    added = np.zeros(shift.size) if bias is None else bias.ravel()[channels]
+    return WideScaling(
+        bias=added.astype(np.int64),
+        multiplier=parameters.multipliers[channels].astype(np.int64),
+        shift=31 - shift,
+        low=parameters.low - parameters.output_zero_point,
+        high=parameters.high - parameters.output_zero_point,
     )
 
 

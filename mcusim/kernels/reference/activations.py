@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from mcusim.graph import Array, DType, Node, Tensor
-from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.contract import Binder, Kernel, KernelCall
 from mcusim.kernels.fixed_point import (
     multiply_by_quantized_multiplier,
     quantize_multiplier,
@@ -53,7 +53,7 @@ def _require_scales(node: Node, *tensors: Tensor) -> None:
     require(all(tensor.scale > 0 for tensor in tensors), node, "a tensor has no scale")
 
 
-def _bind_relu(node: Node) -> BoundKernel:
+def _prepare_relu(node: Node) -> Binder:
     """Source: ``CalculateReluOpData``, ``ReluQuantized`` and ``ReluFloat``."""
     source, output = _checked(node, DType.FLOAT32, *_QUANTIZED)
     if source.dtype is DType.FLOAT32:
@@ -74,7 +74,7 @@ def _bind_relu(node: Node) -> BoundKernel:
     return run_elements(node, relu)
 
 
-def _bind_relu6(node: Node) -> BoundKernel:
+def _prepare_relu6(node: Node) -> Binder:
     """Clamp to 0 and 6 at the input's scale, whatever the output's is.
 
     Source: ``Relu6Prepare``, ``Relu6Quantized`` and ``Relu6Float``.
@@ -92,7 +92,7 @@ def _bind_relu6(node: Node) -> BoundKernel:
     )
 
 
-def _bind_leaky_relu(node: Node) -> BoundKernel:
+def _prepare_leaky_relu(node: Node) -> Binder:
     """Source: ``CalculateOpDataLeakyRelu``, ``QuantizeLeakyRelu`` and ``LeakyRelu``."""
     source, output = _checked(node, DType.FLOAT32, *_QUANTIZED)
     alpha = np.float32(node.options.real("alpha"))
@@ -114,7 +114,7 @@ def _bind_leaky_relu(node: Node) -> BoundKernel:
     return run_elements(node, leaky_relu)
 
 
-def _bind_prelu(node: Node) -> BoundKernel:
+def _prepare_prelu(node: Node) -> Binder:
     """Source: ``CalculatePreluParams`` and ``BroadcastPrelu4DSlow``."""
     require_counts(node, 2)
     source, slope, output = node.input(0), node.input(1), node.output()
@@ -143,7 +143,7 @@ def _bind_prelu(node: Node) -> BoundKernel:
     return run_pairs(node, prelu)
 
 
-def _bind_elu(node: Node) -> BoundKernel:
+def _prepare_elu(node: Node) -> Binder:
     """Source: ``Elu``, and for int8 ``PopulateLookupTable``."""
     source, output = _checked(node, DType.FLOAT32, DType.INT8)
     if source.dtype is DType.FLOAT32:
@@ -164,7 +164,7 @@ def _bind_elu(node: Node) -> BoundKernel:
     return run_elements(node, elu)
 
 
-def _bind_hard_swish(node: Node) -> BoundKernel:
+def _prepare_hard_swish(node: Node) -> Binder:
     """Source: ``HardSwishPrepare`` and ``HardSwish``."""
     source, output = _checked(node, DType.FLOAT32, DType.INT8)
     if source.dtype is DType.FLOAT32:
@@ -283,10 +283,10 @@ def _hard_swish_call(node: Node) -> KernelCall:
 
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("RELU", _bind_relu, _relu_call),
-    Kernel("RELU6", _bind_relu6, _relu6_call),
-    Kernel("LEAKY_RELU", _bind_leaky_relu, _relu_call),
-    Kernel("PRELU", _bind_prelu, _prelu_call),
-    Kernel("ELU", _bind_elu, unary_call),
-    Kernel("HARD_SWISH", _bind_hard_swish, _hard_swish_call),
+    Kernel("RELU", _prepare_relu, _relu_call),
+    Kernel("RELU6", _prepare_relu6, _relu6_call),
+    Kernel("LEAKY_RELU", _prepare_leaky_relu, _relu_call),
+    Kernel("PRELU", _prepare_prelu, _prelu_call),
+    Kernel("ELU", _prepare_elu, unary_call),
+    Kernel("HARD_SWISH", _prepare_hard_swish, _hard_swish_call),
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from mcusim.graph import Array, DType, Node, Tensor
-from mcusim.kernels.contract import BoundKernel, Kernel
+from mcusim.kernels.contract import Binder, BoundKernel, Kernel
 from mcusim.kernels.fixed_point import (
     activation_range,
     activation_range_quantized,
@@ -98,7 +99,7 @@ def _sum_rescaling(node: Node, first: Tensor, second: Tensor, output: Tensor) ->
     )
 
 
-def _bind_sum(node: Node, sign: int) -> BoundKernel:
+def _prepare_sum(node: Node, sign: int) -> Binder:
     first, second, output = operands(node)
     supported(node, output, (DType.FLOAT32, DType.INT32, DType.INT8, DType.INT16), "output")
     require_same_type(node, first, output, "input and output")
@@ -122,7 +123,7 @@ def _bind_sum(node: Node, sign: int) -> BoundKernel:
             node,
             lambda a, b: rescaling.stored(combine(rescaling.scaled(a, 0), rescaling.scaled(b, 1))),
         )
-    return _bind_int16_sum(node, sign, rescaling)
+    return partial(_bind_int16_sum, node, sign, rescaling)
 
 
 def _bind_int16_sum(node: Node, sign: int, rescaling: _Rescaling) -> BoundKernel:
@@ -149,15 +150,15 @@ def _bind_int16_sum(node: Node, sign: int, rescaling: _Rescaling) -> BoundKernel
     return run_flat_pairs(node, compute)
 
 
-def _bind_add(node: Node) -> BoundKernel:
-    return _bind_sum(node, 1)
+def _prepare_add(node: Node) -> Binder:
+    return _prepare_sum(node, 1)
 
 
-def _bind_sub(node: Node) -> BoundKernel:
-    return _bind_sum(node, -1)
+def _prepare_sub(node: Node) -> Binder:
+    return _prepare_sum(node, -1)
 
 
-def _bind_mul(node: Node) -> BoundKernel:
+def _prepare_mul(node: Node) -> Binder:
     """Source: ``CalculateOpDataMul``, ``MulElementwise`` and ``BroadcastMul6DSlow``."""
     first, second, output = operands(node)
     supported(node, first, (DType.INT8, DType.INT16, DType.INT32, DType.FLOAT32), "input")
@@ -178,7 +179,7 @@ def _bind_mul(node: Node) -> BoundKernel:
         require(
             offsets == (0, 0, 0), node, f"int16 tensors have zero points {offsets} instead of 0"
         )
-        return _bind_int16_product(node, multiplier, limits)
+        return partial(_bind_int16_product, node, multiplier, limits)
 
     def product(a: Array, b: Array) -> Array:
         raw = (a.astype(np.int64) - offsets[0]) * (b.astype(np.int64) - offsets[1])
@@ -199,7 +200,7 @@ def _bind_int16_product(
     return run_flat_pairs(node, compute)
 
 
-def _bind_squared_difference(node: Node) -> BoundKernel:
+def _prepare_squared_difference(node: Node) -> Binder:
     """Source: ``SquaredDifferencePrepare`` and ``SquaredDifference``."""
     first, second, output = operands(node)
     supported(node, output, (DType.FLOAT32, DType.INT32, DType.INT8, DType.INT16), "output")
@@ -243,7 +244,7 @@ def _bind_squared_difference(node: Node) -> BoundKernel:
     return run_pairs(node, function)
 
 
-def _bind_add_n(node: Node) -> BoundKernel:
+def _prepare_add_n(node: Node) -> Binder:
     """Source: ``AddN``, whose int8 form also adds the scaled zero point of an empty sum."""
     require(len(node.inputs) >= 2, node, "has fewer than 2 inputs")
     require(len(node.outputs) == 1, node, "has more than 1 output")
@@ -254,7 +255,7 @@ def _bind_add_n(node: Node) -> BoundKernel:
         require(tensor.dtype is first.dtype, node, "tensors have different types")
         require(tensor.shape == first.shape, node, "tensors have different shapes")
     if output.dtype is DType.FLOAT32:
-        return _add_floats
+        return lambda: _add_floats
     for tensor in tensors:
         same = tensor.zero_point == first.zero_point and tensor.scale == first.scale
         require(same, node, "inputs have different quantizations")
@@ -269,6 +270,10 @@ def _bind_add_n(node: Node) -> BoundKernel:
         -128,
         127,
     )
+    return partial(_bind_add_n_int8, rescaling)
+
+
+def _bind_add_n_int8(rescaling: _Rescaling) -> BoundKernel:
     table = rescaling.scaled(np.arange(256, dtype=np.uint8).view(np.int8), 0)
     empty = rescaling.scaled(np.zeros(1, np.int8), 0)
 
@@ -296,9 +301,9 @@ def _activation(node: Node) -> str:
 
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("ADD", _bind_add, binary_call),
-    Kernel("SUB", _bind_sub, binary_call),
-    Kernel("MUL", _bind_mul, binary_call),
-    Kernel("SQUARED_DIFFERENCE", _bind_squared_difference, binary_call),
-    Kernel("ADD_N", _bind_add_n, unary_call),
+    Kernel("ADD", _prepare_add, binary_call),
+    Kernel("SUB", _prepare_sub, binary_call),
+    Kernel("MUL", _prepare_mul, binary_call),
+    Kernel("SQUARED_DIFFERENCE", _prepare_squared_difference, binary_call),
+    Kernel("ADD_N", _prepare_add_n, unary_call),
 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 import numpy as np
 
 from mcusim.graph import Array, DType, Node, Tensor
-from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.contract import Binder, BoundKernel, Kernel, KernelCall
 from mcusim.kernels.reference.checks import (
     require,
     require_counts,
@@ -90,7 +91,7 @@ class MatmulShape:
         return len(self.left) > 2 and len(self.right) > 2 and self.right[-3] == 1
 
 
-def _bind(node: Node) -> BoundKernel:
+def _prepare(node: Node) -> Binder:
     require_counts(node, 2)
     left, right, output = node.input(0), node.input(1), node.output()
     allowed = (DType.FLOAT32, DType.INT8, DType.INT16)
@@ -100,7 +101,9 @@ def _bind(node: Node) -> BoundKernel:
     require_same_type(node, left, output, "left tensor and output")
     rescaling = None if dtype is DType.FLOAT32 else _rescaling(node, left, right, output)
     shape = MatmulShape.of(node)
-    return _bind_float(shape) if rescaling is None else _bind_stored(shape, rescaling)
+    if rescaling is None:
+        return partial(_bind_float, shape)
+    return partial(_bind_stored, shape, rescaling)
 
 
 def _rescaling(node: Node, left: Tensor, right: Tensor, output: Tensor) -> Rescaling:
@@ -294,4 +297,4 @@ def _call(node: Node) -> KernelCall:
     )
 
 
-KERNELS: tuple[Kernel, ...] = (Kernel("BATCH_MATMUL", _bind, _call),)
+KERNELS: tuple[Kernel, ...] = (Kernel("BATCH_MATMUL", _prepare, _call),)

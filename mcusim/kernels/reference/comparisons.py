@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mcusim.graph import Array, DType, Node, Tensor
-from mcusim.kernels.contract import BoundKernel, Kernel
+from mcusim.kernels.contract import Binder, Kernel
 from mcusim.kernels.fixed_point import (
     multiply_by_quantized_multiplier,
     quantize_multiplier_smaller_than_one,
@@ -35,7 +35,7 @@ _COMPARISONS: dict[str, Callable[[Array, Array], Array]] = {
 _NUMBERS = (DType.FLOAT32, DType.INT32, DType.INT64, DType.INT8)
 
 
-def _bind_comparison(node: Node) -> BoundKernel:
+def _prepare_comparison(node: Node) -> Binder:
     """Compare, int8 after bringing both to real units with 8 bits to spare.
 
     Source: ``ComparisonsPrepare`` and ``ComparisonWithScaling``. GREATER has a case for int16 whose
@@ -64,7 +64,7 @@ def _scaled(tensor: Tensor) -> Callable[[Array], Array]:
     return scale
 
 
-def _bind_logical(node: Node) -> BoundKernel:
+def _prepare_logical(node: Node) -> Binder:
     """Source: ``LogicalImpl``."""
     first, _, output = operands(node)
     supported(node, first, (DType.BOOL,), "input")
@@ -72,7 +72,7 @@ def _bind_logical(node: Node) -> BoundKernel:
     return run_pairs(node, np.logical_and if node.name == "LOGICAL_AND" else np.logical_or)
 
 
-def _bind_select(node: Node) -> BoundKernel:
+def _prepare_select(node: Node) -> Binder:
     """Source: ``SelectPrepare``, ``Select`` and ``BroadcastSelect5DSlow``."""
     require_counts(node, 3)
     tensors, output = [node.input(i) for i in range(3)], node.output()
@@ -96,12 +96,12 @@ def _bind_select(node: Node) -> BoundKernel:
         result = np.where(*(aligned(array, rank) for array in arrays))
         return [result.reshape(len(result), *shape)]
 
-    return run
+    return lambda: run
 
 
 KERNELS: tuple[Kernel, ...] = (
-    *(Kernel(name, _bind_comparison, binary_call) for name in _COMPARISONS),
-    Kernel("LOGICAL_AND", _bind_logical, binary_call),
-    Kernel("LOGICAL_OR", _bind_logical, binary_call),
-    Kernel("SELECT_V2", _bind_select, select_call),
+    *(Kernel(name, _prepare_comparison, binary_call) for name in _COMPARISONS),
+    Kernel("LOGICAL_AND", _prepare_logical, binary_call),
+    Kernel("LOGICAL_OR", _prepare_logical, binary_call),
+    Kernel("SELECT_V2", _prepare_select, select_call),
 )

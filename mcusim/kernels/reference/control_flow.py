@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NoReturn, Protocol, TypeAlias
 
 import numpy as np
 
 from mcusim.errors import ModelError
 from mcusim.graph import Array, DType, Graph, Node, Tensor
-from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.contract import Binder, BoundKernel, Kernel, KernelCall
 from mcusim.kernels.memory_copy import ALIGNED_LEVELS, copy_trips
 from mcusim.kernels.reference.checks import refuse, require
 
@@ -246,6 +247,10 @@ def _require_fit(node: Node, own: Sequence[Tensor], other: Sequence[Tensor], wha
     require(fit, node, f"the {what} do not match its own in number, type or size")
 
 
+def _prepare(node: Node) -> Binder:
+    return partial(_bind, node)
+
+
 def _bind(node: Node) -> BoundKernel:
     def run(inputs: Sequence[Array | None]) -> NoReturn:
         raise ModelError(f"operator {node.index} ({node.name}) runs only inside an interpreter")
@@ -262,4 +267,4 @@ def _call(node: Node) -> KernelCall:
     return KernelCall(f"{name}Eval", f"reference/{node.name.lower()}_int8", trips | copies)
 
 
-KERNELS: tuple[Kernel, ...] = tuple(Kernel(name, _bind, _call) for name in CONTROL_FLOW)
+KERNELS: tuple[Kernel, ...] = tuple(Kernel(name, _prepare, _call) for name in CONTROL_FLOW)

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mcusim.graph import Array, DType, Node
-from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.contract import Binder, BoundKernel, Kernel, KernelCall
 from mcusim.kernels.fixed_point import activation_range
 from mcusim.kernels.reference.checks import refuse, require, require_same_type
 from mcusim.kernels.reference.convolution import (
     ConvolutionShape,
+    OutputScaling,
     check_arity,
     check_bias,
     convolution_shape,
     output_scaling,
 )
-from mcusim.kernels.reference.convolution_binding import ImageKernel, bound_convolution
+from mcusim.kernels.reference.convolution_binding import (
+    ImageKernel,
+    Preparation,
+    bound_convolution,
+)
 from mcusim.kernels.reference.convolution_windows import window_plan
 
-__all__ = ["KERNELS", "conv_shape", "conv_trips", "uses_int32_sums"]
+__all__ = ["KERNELS", "conv_shape", "conv_trips", "integer_convolution", "uses_int32_sums"]
 
 _FILTERS = {
     DType.FLOAT32: (DType.FLOAT32,),
@@ -74,11 +80,13 @@ def uses_int32_sums(node: Node) -> bool:
     return bias.dtype is DType.INT32
 
 
-def _bind(node: Node) -> BoundKernel:
+def _prepare(node: Node) -> Binder:
     shape = conv_shape(node)
-    if node.input(0).dtype is DType.FLOAT32:
-        return _bind_float(node, shape)
-    return _bind_integer(node, shape)
+    source = node.input(0)
+    if source.dtype is DType.FLOAT32:
+        return partial(_bind_float, node, shape)
+    scaling = output_scaling(node, source, node.input(1), shape.out_channels)
+    return partial(_bind_integer, node, shape, scaling)
 
 
 def _bind_float(node: Node, shape: ConvolutionShape) -> BoundKernel:
@@ -101,15 +109,33 @@ def _bind_float(node: Node, shape: ConvolutionShape) -> BoundKernel:
     return bound_convolution(node, (0, 1, 2), prepare)
 
 
-def _bind_integer(node: Node, shape: ConvolutionShape) -> BoundKernel:
-    from mcusim.kernels.compiled import conv as compiled
-    from mcusim.kernels.compiled.requantization import scaling, wide_scaling
+def _bind_integer(node: Node, shape: ConvolutionShape, parameters: OutputScaling) -> BoundKernel:
+    is_wide = node.input(0).dtype is DType.INT16 and not uses_int32_sums(node)
+    return bound_convolution(node, (0, 1, 2), integer_convolution(shape, parameters, is_wide))
 
-    source, depth = node.input(0), shape.kernel_channels
-    parameters = output_scaling(node, source, node.input(1), shape.out_channels)
-    is_wide = source.dtype is DType.INT16 and not uses_int32_sums(node)
-    scaled = wide_scaling if is_wide else scaling
-    longest = compiled.LONGEST_SUM if is_wide else None
+
+def integer_convolution(
+    shape: ConvolutionShape,
+    parameters: OutputScaling,
+    is_wide: bool,
+    rounds_once: bool = False,
+) -> Preparation:
+    """What computes an integer convolution, ordinary or grouped.
+
+    Args:
+        shape: of the convolution.
+        parameters: its quantization.
+        is_wide: whether it sums in int64 and scales with 15 bits, as int16 with an int64 bias.
+        rounds_once: whether int32 sums are rounded only once, as CMSIS-NN can be built to do;
+            outputs are then int16 in place of int8 or int16.
+    """
+    from mcusim.kernels.compiled import conv as compiled
+    from mcusim.kernels.compiled.requantization import once_scaling, scaling, wide_scaling
+
+    depth = shape.kernel_channels
+    sums_wide = is_wide or rounds_once
+    scaled = wide_scaling if is_wide else once_scaling if rounds_once else scaling
+    longest = compiled.LONGEST_SUM if sums_wide else None
     plan = window_plan(shape, shape.in_channels, depth, longest)
     groups = shape.in_channels // depth
     width = shape.out_channels // groups
@@ -132,14 +158,14 @@ def _bind_integer(node: Node, shape: ConvolutionShape) -> BoundKernel:
         def run(x: Array, out: Array) -> None:
             flat = out.reshape(len(out), -1, shape.out_channels)
             for placed, packed, scales, first in parts:
-                if is_wide:
+                if sums_wide:
                     compiled.convolve_wide(x, placed, packed, scales, first, flat, safe_segments)
                 else:
                     compiled.convolve(x, placed, packed, scales, first, flat)
 
         return run
 
-    return bound_convolution(node, (0, 1, 2), prepare)
+    return prepare
 
 
 def conv_trips(shape: ConvolutionShape) -> dict[str, float]:
@@ -190,4 +216,4 @@ def _call(node: Node) -> KernelCall:
     )
 
 
-KERNELS: tuple[Kernel, ...] = (Kernel("CONV_2D", _bind, _call),)
+KERNELS: tuple[Kernel, ...] = (Kernel("CONV_2D", _prepare, _call),)

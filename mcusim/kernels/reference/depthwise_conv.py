@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from mcusim.graph import Array, DType, Node
-from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.contract import Binder, BoundKernel, Kernel, KernelCall
 from mcusim.kernels.fixed_point import activation_range
 from mcusim.kernels.reference.checks import require, require_same_type
 from mcusim.kernels.reference.convolution import (
     ConvolutionShape,
+    OutputScaling,
     check_arity,
     check_bias,
     convolution_shape,
@@ -61,11 +64,13 @@ def depthwise_shape(node: Node) -> ConvolutionShape:
     return shape
 
 
-def _bind(node: Node) -> BoundKernel:
+def _prepare(node: Node) -> Binder:
     shape = depthwise_shape(node)
-    if node.input(0).dtype is DType.FLOAT32:
-        return _bind_float(node, shape)
-    return _bind_integer(node, shape)
+    source = node.input(0)
+    if source.dtype is DType.FLOAT32:
+        return partial(_bind_float, node, shape)
+    scaling = output_scaling(node, source, node.input(1), shape.out_channels)
+    return partial(_bind_integer, node, shape, scaling)
 
 
 def _bind_float(node: Node, shape: ConvolutionShape) -> BoundKernel:
@@ -86,18 +91,16 @@ def _bind_float(node: Node, shape: ConvolutionShape) -> BoundKernel:
     return bound_convolution(node, (0, 1, 2), prepare)
 
 
-def _bind_integer(node: Node, shape: ConvolutionShape) -> BoundKernel:
+def _bind_integer(node: Node, shape: ConvolutionShape, parameters: OutputScaling) -> BoundKernel:
     from mcusim.kernels.compiled import depthwise_conv as compiled
     from mcusim.kernels.compiled.conv import place_windows
     from mcusim.kernels.compiled.products import LANES
     from mcusim.kernels.compiled.requantization import scaling, wide_scaling
 
-    source = node.input(0)
-    parameters = output_scaling(node, source, node.input(1), shape.out_channels)
     plan = window_plan(shape, shape.out_channels, depth=0)
     windows = place_windows(plan, shape, parameters.input_zero_point)
     multiplier = shape.out_channels // max(shape.in_channels, 1)
-    is_wide = source.dtype is DType.INT16
+    is_wide = node.input(0).dtype is DType.INT16
 
     def prepare(weights: Array, bias: Array | None) -> ImageKernel:
         channels = shape.out_channels
@@ -169,4 +172,4 @@ def _call(node: Node) -> KernelCall:
     )
 
 
-KERNELS: tuple[Kernel, ...] = (Kernel("DEPTHWISE_CONV_2D", _bind, _call),)
+KERNELS: tuple[Kernel, ...] = (Kernel("DEPTHWISE_CONV_2D", _prepare, _call),)

@@ -6,7 +6,7 @@ import numpy as np
 
 from mcusim.errors import InputError
 from mcusim.graph import Array, DType, Node
-from mcusim.kernels.contract import BoundKernel, Kernel
+from mcusim.kernels.contract import Binder, Kernel
 from mcusim.kernels.fixed_point import (
     activation_range_quantized,
     quantize_multiplier,
@@ -27,7 +27,7 @@ from mcusim.kernels.reference.pairs import operands, run_pairs
 __all__ = ["KERNELS"]
 
 
-def _bind_div(node: Node) -> BoundKernel:
+def _prepare_div(node: Node) -> Binder:
     """Source: ``CalculateOpDataDiv``, ``DivElementwise`` and ``BroadcastDivSlow``."""
     first, second, output = operands(node)
     supported(node, output, (DType.FLOAT32, DType.INT32, DType.INT8), "output")
@@ -98,7 +98,7 @@ def _truncated(a: Array, b: Array, place: str) -> Array:
     return truncated
 
 
-def _bind_floor_div(node: Node) -> BoundKernel:
+def _prepare_floor_div(node: Node) -> Binder:
     """Source: ``EvalFloorDiv``, which divides in double precision."""
     first, _, output = operands(node)
     supported(node, first, (DType.FLOAT32,), "input")
@@ -114,7 +114,7 @@ def _bind_floor_div(node: Node) -> BoundKernel:
     return run_pairs(node, quotient)
 
 
-def _bind_floor_mod(node: Node) -> BoundKernel:
+def _prepare_floor_mod(node: Node) -> Binder:
     """Source: ``FloorMod``."""
     first, _, output = operands(node)
     supported(node, first, (DType.FLOAT32,), "input")
@@ -129,7 +129,7 @@ def _bind_floor_mod(node: Node) -> BoundKernel:
 
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("DIV", _bind_div, binary_call),
-    Kernel("FLOOR_DIV", _bind_floor_div, binary_call),
-    Kernel("FLOOR_MOD", _bind_floor_mod, binary_call),
+    Kernel("DIV", _prepare_div, binary_call),
+    Kernel("FLOOR_DIV", _prepare_floor_div, binary_call),
+    Kernel("FLOOR_MOD", _prepare_floor_mod, binary_call),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mcusim.graph import DType, Node
-from mcusim.kernels.contract import BoundKernel, Kernel
+from mcusim.kernels.contract import Binder, Kernel
 from mcusim.kernels.reference.checks import require_same_type, supported
 from mcusim.kernels.reference.elementwise_call import binary_call
 from mcusim.kernels.reference.pairs import operands, run_pairs
@@ -15,7 +15,7 @@ __all__ = ["KERNELS"]
 _TYPES = (DType.FLOAT32, DType.INT8, DType.INT16, DType.INT32, DType.INT64)
 
 
-def _bind(node: Node) -> BoundKernel:
+def _prepare(node: Node) -> Binder:
     """Source: ``MaximumOp`` and ``MinimumOp``: the second operand where neither is beyond it."""
     first, _, output = operands(node)
     supported(node, output, _TYPES, "output")
@@ -28,6 +28,6 @@ def _bind(node: Node) -> BoundKernel:
 
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("MAXIMUM", _bind, binary_call),
-    Kernel("MINIMUM", _bind, binary_call),
+    Kernel("MAXIMUM", _prepare, binary_call),
+    Kernel("MINIMUM", _prepare, binary_call),
 )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from mcusim.graph import Array, DType, Node, Tensor
-from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.contract import Binder, BoundKernel, Kernel, KernelCall
 from mcusim.kernels.fixed_point import (
     Int32Array,
     activation_range,
@@ -130,21 +131,27 @@ def _type(node: Node) -> DType:
     return dtype
 
 
-def _bind(node: Node) -> BoundKernel:
+def _prepare(node: Node) -> Binder:
     """Source: ``FullyConnectedPrepare`` and ``FullyConnectedEval``."""
-    source, weights, output = node.input(0), node.input(1), node.output()
-    bias = node.optional_input(2)
+    source, weights, bias = node.input(0), node.input(1), node.optional_input(2)
     dtype = _type(node)
     shape = _shape(node)
     if dtype is DType.FLOAT32:
         _require_bias(node, bias, shape, DType.FLOAT32)
-        return _bind_float(node, shape)
+        return partial(_bind_float, node, shape)
     rescaling = _rescaling(node, source, weights, bias)
     _require_bias(node, bias, shape, DType.INT64 if rescaling.wide else DType.INT32)
     if weights.data is None or (bias is not None and bias.data is None):
-        return _bind_computed_weights(rescaling, shape, output)
-    flat = weights.data.reshape(-1, shape.depth)[: shape.outputs]
-    rows = bind_rows(flat, None if bias is None else bias.data, rescaling, dtype)
+        return partial(_bind_computed_weights, rescaling, shape, node.output())
+    return partial(_bind_constant_weights, node, rescaling, shape, weights.data)
+
+
+def _bind_constant_weights(
+    node: Node, rescaling: Rescaling, shape: _Shape, data: Array
+) -> BoundKernel:
+    source, bias, output = node.input(0), node.optional_input(2), node.output()
+    flat = data.reshape(-1, shape.depth)[: shape.outputs]
+    rows = bind_rows(flat, None if bias is None else bias.data, rescaling, source.dtype)
 
     def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
         x = inputs[0]
@@ -313,4 +320,4 @@ def _call(node: Node) -> KernelCall:
     return KernelCall(f"reference_integer_ops::{name}", profile, trips, macs=products)
 
 
-KERNELS: tuple[Kernel, ...] = (Kernel("FULLY_CONNECTED", _bind, _call),)
+KERNELS: tuple[Kernel, ...] = (Kernel("FULLY_CONNECTED", _prepare, _call),)

@@ -9,7 +9,7 @@ import numpy as np
 
 from mcusim.errors import ModelError
 from mcusim.graph import Array, Node
-from mcusim.kernels.contract import BoundKernel
+from mcusim.kernels.contract import Binder
 
 __all__ = ["ArrayKernel", "aligned", "by_index_tensors"]
 
@@ -17,8 +17,8 @@ __all__ = ["ArrayKernel", "aligned", "by_index_tensors"]
 ArrayKernel: TypeAlias = Callable[[Sequence[Array]], Sequence[Array]]
 
 
-def by_index_tensors(node: Node, positions: Sequence[int], compute: ArrayKernel) -> BoundKernel:
-    """A bound kernel of one whose index tensors (axes, sizes, paddings) must be one for all.
+def by_index_tensors(node: Node, positions: Sequence[int], compute: ArrayKernel) -> Binder:
+    """A kernel, yet to be bound, whose index tensors (axes, sizes, paddings) must be one for all.
 
     Constant index tensors have a leading axis of 1 and all inferences run together; computed ones
     may differ, and each inference runs alone.
@@ -39,7 +39,7 @@ def by_index_tensors(node: Node, positions: Sequence[int], compute: ArrayKernel)
         ]
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
-    return run
+    return lambda: run
 
 
 def aligned(arrays: Sequence[Array]) -> list[Array]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mcusim.graph import Array, DType, Node
-from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.contract import Binder, Kernel, KernelCall
 from mcusim.kernels.fixed_point import multiply_by_quantized_multiplier
 from mcusim.kernels.reference.checks import require, require_counts, require_same_type, supported
 from mcusim.kernels.reference.conversions import clipped
@@ -16,7 +16,7 @@ from mcusim.kernels.reference.inverse_square_root import inverse_square_root
 __all__ = ["KERNELS"]
 
 
-def _bind(node: Node) -> BoundKernel:
+def _prepare(node: Node) -> Binder:
     """Source: ``L2NormPrepare`` and both ``L2Normalization``."""
     require_counts(node, 1)
     source, output = node.input(0), node.output()
@@ -36,7 +36,7 @@ def _bind(node: Node) -> BoundKernel:
         with np.errstate(all="ignore"):
             return [normalize(array, zero_point)]
 
-    return run
+    return lambda: run
 
 
 def _floats(x: Array, _: int) -> Array:
@@ -71,4 +71,4 @@ def _call(node: Node) -> KernelCall:
     )
 
 
-KERNELS: tuple[Kernel, ...] = (Kernel("L2_NORMALIZATION", _bind, _call),)
+KERNELS: tuple[Kernel, ...] = (Kernel("L2_NORMALIZATION", _prepare, _call),)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcusim.graph import Array, DType, Node, Tensor
-from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.contract import Binder, Kernel, KernelCall
 from mcusim.kernels.fixed_point import (
     Int32Array,
     multiply_by_quantized_multiplier,
@@ -33,7 +33,7 @@ _INTEGER_BITS = 4
 _CUTOFF_UPPER, _CUTOFF_LOWER = np.float32(16.619047164916992), np.float32(-9.0)
 
 
-def _bind_logistic(node: Node) -> BoundKernel:
+def _prepare_logistic(node: Node) -> Binder:
     source, output = _checked(node)
     if source.dtype is DType.FLOAT32:
         return run_elements(node, _logistic_floats)
@@ -44,7 +44,7 @@ def _bind_logistic(node: Node) -> BoundKernel:
     return run_elements(node, _int8_function(source, _logistic_int8))
 
 
-def _bind_tanh(node: Node) -> BoundKernel:
+def _prepare_tanh(node: Node) -> Binder:
     source, output = _checked(node)
     if source.dtype is DType.FLOAT32:
         return run_elements(node, tanh_float32)
@@ -211,6 +211,6 @@ def _call(node: Node) -> KernelCall:
 
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("LOGISTIC", _bind_logistic, _call),
-    Kernel("TANH", _bind_tanh, _call),
+    Kernel("LOGISTIC", _prepare_logistic, _call),
+    Kernel("TANH", _prepare_tanh, _call),
 )

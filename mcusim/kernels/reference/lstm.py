@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from mcusim.graph import Array, DType, Node, Tensor
-from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.contract import Binder, BoundKernel, Kernel, KernelCall
 from mcusim.kernels.fixed_point import multiply_by_quantized_multiplier, quantize_multiplier
 from mcusim.kernels.lookup_tables import logistic_int16, tanh_int16
 from mcusim.kernels.reference.checks import is_quantized, refuse, require, supported
@@ -87,10 +88,15 @@ class LstmShape:
         return shape
 
 
-def _bind(node: Node) -> BoundKernel:
-    """Source: ``UnidirectionalSequenceLstmPrepare`` and ``EvalLstm``."""
+def _prepare(node: Node) -> Binder:
+    """Source: ``UnidirectionalSequenceLstmPrepare``."""
     _check_tensors(node)
     shape = LstmShape.of(node)
+    return partial(_bind, node, shape)
+
+
+def _bind(node: Node, shape: LstmShape) -> BoundKernel:
+    """Source: ``EvalLstm``."""
     dtype = node.input(_INPUT).dtype
     cell = _bind_float(node) if dtype is DType.FLOAT32 else _bind_stored(node)
     output_type = dtype.numpy
@@ -332,4 +338,4 @@ def _call(node: Node) -> KernelCall:
     )
 
 
-KERNELS: tuple[Kernel, ...] = (Kernel("UNIDIRECTIONAL_SEQUENCE_LSTM", _bind, _call),)
+KERNELS: tuple[Kernel, ...] = (Kernel("UNIDIRECTIONAL_SEQUENCE_LSTM", _prepare, _call),)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcusim.graph import Array, DType, Node
-from mcusim.kernels.contract import BoundKernel, Kernel
+from mcusim.kernels.contract import Binder, Kernel
 from mcusim.kernels.reference.checks import (
     constant_int32,
     int32_vector,
@@ -29,7 +29,7 @@ from mcusim.kernels.reference.spatial_calls import pad_call
 __all__ = ["KERNELS"]
 
 
-def _bind_pad(node: Node) -> BoundKernel:
+def _prepare_pad(node: Node) -> Binder:
     """Prepare of PAD and PADV2.
 
     Source: ``PadPrepare``.
@@ -85,7 +85,7 @@ def _bind_pad(node: Node) -> BoundKernel:
     return by_index_tensors(node, (1,), run)
 
 
-def _bind_mirror_pad(node: Node) -> BoundKernel:
+def _prepare_mirror_pad(node: Node) -> Binder:
     """Source: ``mirror_pad.cc``; the sizes are those of the file, not of the paddings."""
     x, paddings, output = node.input(0), node.input(1), node.output()
     rank = len(x.shape)
@@ -131,7 +131,7 @@ def _mirrored(
 
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("PAD", _bind_pad, pad_call),
-    Kernel("PADV2", _bind_pad, pad_call),
-    Kernel("MIRROR_PAD", _bind_mirror_pad, mirror_pad_call),
+    Kernel("PAD", _prepare_pad, pad_call),
+    Kernel("PADV2", _prepare_pad, pad_call),
+    Kernel("MIRROR_PAD", _prepare_mirror_pad, mirror_pad_call),
 )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
 
 from mcusim.graph import Array, DType, Node, Tensor
-from mcusim.kernels.contract import BoundKernel
+from mcusim.kernels.contract import Binder, BoundKernel
 from mcusim.kernels.reference.broadcasting import aligned, require_broadcast
 from mcusim.kernels.reference.checks import require_counts, require_same_type
 
@@ -32,8 +33,10 @@ def operands(node: Node) -> tuple[Tensor, Tensor, Tensor]:
     return first, second, output
 
 
-def run_pairs(node: Node, function: PairFunction) -> BoundKernel:
-    """A kernel that computes ``function`` of two inputs, int8 ones by a table of all 65,536 pairs.
+def run_pairs(node: Node, function: PairFunction) -> Binder:
+    """A kernel, yet to be bound, that computes ``function`` of two inputs.
+
+    It computes int8 ones by a table of all 65,536 pairs.
 
     Args:
         node: the operator; int8 inputs and an output of one byte go by the table.
@@ -43,7 +46,7 @@ def run_pairs(node: Node, function: PairFunction) -> BoundKernel:
     dtype, shape = output.dtype.numpy, output.shape
     rank = max(len(shape), len(node.input(0).shape), len(node.input(1).shape))
     if node.input(0).dtype is DType.INT8 and dtype.itemsize == 1:
-        return _tabulated(node, function)
+        return partial(_tabulated, node, function)
 
     def run(inputs: Sequence[Array | None]) -> list[Array]:
         first, second = (aligned(array, rank) for array in inputs if array is not None)
@@ -51,7 +54,7 @@ def run_pairs(node: Node, function: PairFunction) -> BoundKernel:
             result = function(first, second).astype(dtype, copy=False)
         return [result.reshape(len(result), *shape)]
 
-    return run
+    return lambda: run
 
 
 def run_flat_pairs(node: Node, compute: Callable[[Array, Array, Array], None]) -> BoundKernel:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from mcusim.graph import Array, DType, Node, Options, Tensor
-from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall, Trips
+from mcusim.kernels.contract import Binder, BoundKernel, Kernel, KernelCall, Trips
 from mcusim.kernels.fixed_point import activation_range, activation_range_quantized
 from mcusim.kernels.reference.checks import (
     require,
@@ -141,7 +141,7 @@ def _axis(
     return Axis.of(extent, windows, options.integer(filter_), options.integer(stride), same)
 
 
-def _bind(node: Node, average: bool) -> BoundKernel:
+def _prepare(node: Node, average: bool) -> Binder:
     """Source: ``PoolingPrepare``, ``AverageEval`` and ``MaxEval``."""
     source, output = node.input(0), node.output()
     dtype = supported(node, source, (DType.INT8, DType.INT16, DType.FLOAT32), "input")
@@ -152,7 +152,9 @@ def _bind(node: Node, average: bool) -> BoundKernel:
     activation = node.options.text("fused_activation_function", "NONE")
     if dtype is DType.FLOAT32:
         low, high = (np.float32(bound) for bound in activation_range(activation))
-        return _average_float(pooling, low, high) if average else _max(pooling, dtype, low, high)
+        if average:
+            return partial(_average_float, pooling, low, high)
+        return partial(_max, pooling, dtype, low, high)
     difference = abs(np.float32(source.scale) - np.float32(output.scale))
     require(
         bool(difference <= 1e-6) and source.zero_point == output.zero_point,
@@ -161,10 +163,10 @@ def _bind(node: Node, average: bool) -> BoundKernel:
     )
     bounds = activation_range_quantized(activation, dtype, output.scale, output.zero_point)
     if average:
-        return _average(pooling, *bounds)
+        return partial(_average, pooling, *bounds)
     # The clamp casts its bounds to the stored type.
     least, largest = (np.int64(bound).astype(dtype.numpy) for bound in bounds)
-    return _max(pooling, dtype, least, largest)
+    return partial(_max, pooling, dtype, least, largest)
 
 
 #: Compiled loops from images and bounds of windows to what is written.
@@ -212,10 +214,8 @@ def _max(pooling: Pooling, dtype: DType, low: np.generic, high: np.generic) -> B
     return _run(pooling, lambda x, windows, out: largest(x, windows, least, low, high, out))
 
 
-def _bind_l2(node: Node) -> BoundKernel:
-    """Source: ``L2Prepare`` and ``reference_ops::L2Pool``."""
-    from mcusim.kernels.compiled.pooling import root_mean_square
-
+def _prepare_l2(node: Node) -> Binder:
+    """Source: ``L2Prepare``."""
     require_counts(node, 1)
     source, output = node.input(0), node.output()
     require_same_type(node, source, output, "input and output")
@@ -224,6 +224,13 @@ def _bind_l2(node: Node) -> BoundKernel:
     pooling.require_taps(node)
     activation = node.options.text("fused_activation_function", "NONE")
     low, high = (np.float32(bound) for bound in activation_range(activation))
+    return partial(_l2, pooling, low, high)
+
+
+def _l2(pooling: Pooling, low: np.float32, high: np.float32) -> BoundKernel:
+    """Source: ``reference_ops::L2Pool``."""
+    from mcusim.kernels.compiled.pooling import root_mean_square
+
     return _run(pooling, lambda x, windows, out: root_mean_square(x, windows, low, high, out))
 
 
@@ -370,7 +377,7 @@ def _call_l2(node: Node) -> KernelCall:
 
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("AVERAGE_POOL_2D", lambda n: _bind(n, True), lambda n: _call(n, True)),
-    Kernel("MAX_POOL_2D", lambda n: _bind(n, False), lambda n: _call(n, False)),
-    Kernel("L2_POOL_2D", _bind_l2, _call_l2),
+    Kernel("AVERAGE_POOL_2D", lambda n: _prepare(n, True), lambda n: _call(n, True)),
+    Kernel("MAX_POOL_2D", lambda n: _prepare(n, False), lambda n: _call(n, False)),
+    Kernel("L2_POOL_2D", _prepare_l2, _call_l2),
 )

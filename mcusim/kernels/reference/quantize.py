@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mcusim.graph import Array, DType, Node
-from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.contract import Binder, Kernel, KernelCall
 from mcusim.kernels.fixed_point import multiply_by_quantized_multiplier, quantize_multiplier
 from mcusim.kernels.reference.checks import is_quantized, require, require_counts, supported
 from mcusim.kernels.reference.conversions import clipped, round_floats, truncate_to_int32
@@ -42,7 +42,7 @@ _CASTS_TO = (
 )
 
 
-def _bind_quantize(node: Node) -> BoundKernel:
+def _prepare_quantize(node: Node) -> Binder:
     """Source: ``PrepareQuantizeReference``, ``AffineQuantize`` and ``Requantize``."""
     require_counts(node, 1)
     source, output = node.input(0), node.output()
@@ -76,7 +76,7 @@ def _bind_quantize(node: Node) -> BoundKernel:
     return run_elements(node, requantize)
 
 
-def _bind_dequantize(node: Node) -> BoundKernel:
+def _prepare_dequantize(node: Node) -> Binder:
     """Source: ``DequantizePrepare`` and ``Dequantize``, which multiplies in double precision."""
     require_counts(node, 1)
     source, output = node.input(0), node.output()
@@ -89,7 +89,7 @@ def _bind_dequantize(node: Node) -> BoundKernel:
     )
 
 
-def _bind_cast(node: Node) -> BoundKernel:
+def _prepare_cast(node: Node) -> Binder:
     """Convert one type to another; a float saturates where the integer cannot hold it.
 
     Source: ``CastEval``. A device build of August 2026 has a plain C++ conversion: it saturates to
@@ -131,7 +131,7 @@ def _quantize_call(node: Node) -> KernelCall:
 
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("QUANTIZE", _bind_quantize, _quantize_call),
-    Kernel("DEQUANTIZE", _bind_dequantize, unary_call),
-    Kernel("CAST", _bind_cast, unary_call),
+    Kernel("QUANTIZE", _prepare_quantize, _quantize_call),
+    Kernel("DEQUANTIZE", _prepare_dequantize, unary_call),
+    Kernel("CAST", _prepare_cast, unary_call),
 )

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mcusim.graph import Array, DType, Node
 from mcusim.kernels import fixed_point
-from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.contract import Binder, Kernel, KernelCall
 from mcusim.kernels.memory_copy import ALIGNED_LEVELS, copy_trips
 from mcusim.kernels.reference.checks import int32_vector, refuse, require, supported
 from mcusim.kernels.reference.inferences import by_index_tensors
@@ -72,7 +72,7 @@ def _check_reduction(node: Node, types: Sequence[DType]) -> None:
     supported(node, node.input(0), types, "input")
 
 
-def _bind_mean_or_sum(node: Node, compute_sum: bool) -> BoundKernel:
+def _prepare_mean_or_sum(node: Node, compute_sum: bool) -> Binder:
     """Prepare of MEAN and SUM.
 
     Source: ``PrepareMeanOrSumHelper``, ``EvalMeanHelper`` and ``EvalSumHelper``.
@@ -125,7 +125,7 @@ def _sum_quantized(
     return (clamped.reshape(len(x), *output.shape),)
 
 
-def _bind_extreme(node: Node, largest: bool) -> BoundKernel:
+def _prepare_extreme(node: Node, largest: bool) -> Binder:
     """Prepare of REDUCE_MAX and REDUCE_MIN.
 
     Source: ``PrepareMinMaxHelper`` and ``EvalMinMaxHelper``.
@@ -161,7 +161,7 @@ def _extreme_float(node: Node, largest: bool, inputs: Sequence[Array]) -> Sequen
     return (found.reshape(len(x), *node.output().shape),)
 
 
-def _bind_arg(node: Node, largest: bool) -> BoundKernel:
+def _prepare_arg(node: Node, largest: bool) -> Binder:
     """Prepare of ARG_MAX and ARG_MIN; the first of equals wins.
 
     Source: ``arg_min_max.cc`` and ``reference_ops::ArgMinMax``.
@@ -195,7 +195,7 @@ def _arg(node: Node, largest: bool, inputs: Sequence[Array]) -> Sequence[Array]:
     return (result.reshape(len(x), *node.output().shape),)
 
 
-def _bind_cumsum(node: Node) -> BoundKernel:
+def _prepare_cumsum(node: Node) -> Binder:
     """Prepare of CUMSUM.
 
     Source: ``cumsum.cc``, ``CalculateOpData``.
@@ -336,11 +336,11 @@ def _arg_call(node: Node) -> KernelCall:
 
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("MEAN", partial(_bind_mean_or_sum, compute_sum=False), _reduce_call),
-    Kernel("SUM", partial(_bind_mean_or_sum, compute_sum=True), _reduce_call),
-    Kernel("REDUCE_MAX", partial(_bind_extreme, largest=True), _reduce_call),
-    Kernel("REDUCE_MIN", partial(_bind_extreme, largest=False), _reduce_call),
-    Kernel("ARG_MAX", partial(_bind_arg, largest=True), _arg_call),
-    Kernel("ARG_MIN", partial(_bind_arg, largest=False), _arg_call),
-    Kernel("CUMSUM", _bind_cumsum, simple_call),
+    Kernel("MEAN", partial(_prepare_mean_or_sum, compute_sum=False), _reduce_call),
+    Kernel("SUM", partial(_prepare_mean_or_sum, compute_sum=True), _reduce_call),
+    Kernel("REDUCE_MAX", partial(_prepare_extreme, largest=True), _reduce_call),
+    Kernel("REDUCE_MIN", partial(_prepare_extreme, largest=False), _reduce_call),
+    Kernel("ARG_MAX", partial(_prepare_arg, largest=True), _arg_call),
+    Kernel("ARG_MIN", partial(_prepare_arg, largest=False), _arg_call),
+    Kernel("CUMSUM", _prepare_cumsum, simple_call),
 )

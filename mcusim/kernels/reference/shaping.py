@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from mcusim.graph import Array, DType, Node
-from mcusim.kernels.contract import BoundKernel, Kernel
+from mcusim.kernels.contract import Binder, Kernel
 from mcusim.kernels.reference.checks import (
     constant_int32,
     int32_vector,
@@ -38,7 +38,7 @@ def _keep_elements(node: Node, inputs: Sequence[Array]) -> Sequence[Array]:
     return (inputs[0].reshape(len(inputs[0]), *node.output().shape),)
 
 
-def _bind_reshape(node: Node) -> BoundKernel:
+def _prepare_reshape(node: Node) -> Binder:
     """Source: ``reshape_common.cc``, ``PrepareReshapeReference``."""
     require(len(node.inputs) in (1, 2) and len(node.outputs) == 1, node, "it takes 1 or 2 inputs")
     x, output = node.input(0), node.output()
@@ -59,10 +59,10 @@ def _bind_reshape(node: Node) -> BoundKernel:
             refuse(node, "it has no input")
         return (array.reshape(len(array), *shape),)
 
-    return run
+    return lambda: run
 
 
-def _bind_squeeze(node: Node) -> BoundKernel:
+def _prepare_squeeze(node: Node) -> Binder:
     """Source: ``squeeze.cc``."""
     require(len(node.inputs) == 1 and len(node.outputs) == 1, node, "it takes one input")
     x, output = node.input(0), node.output()
@@ -88,7 +88,7 @@ def _bind_squeeze(node: Node) -> BoundKernel:
     return by_index_tensors(node, (), partial(_keep_elements, node))
 
 
-def _bind_expand_dims(node: Node) -> BoundKernel:
+def _prepare_expand_dims(node: Node) -> Binder:
     """Source: ``expand_dims.cc``."""
     require(len(node.inputs) == 2 and len(node.outputs) == 1, node, "it takes an input and an axis")
     x, output = node.input(0), node.output()
@@ -103,7 +103,7 @@ def _bind_expand_dims(node: Node) -> BoundKernel:
     return by_index_tensors(node, (), partial(_keep_elements, node))
 
 
-def _bind_transpose(node: Node) -> BoundKernel:
+def _prepare_transpose(node: Node) -> Binder:
     """Source: ``transpose_common.cc`` and ``reference/transpose.h``."""
     require(len(node.inputs) == 2, node, "it takes an input and a permutation")
     x, output = node.input(0), node.output()
@@ -125,7 +125,7 @@ def _bind_transpose(node: Node) -> BoundKernel:
     return by_index_tensors(node, (), run)
 
 
-def _bind_shape(node: Node) -> BoundKernel:
+def _prepare_shape(node: Node) -> Binder:
     """Source: ``shape.cc``."""
     require(len(node.inputs) == 1 and len(node.outputs) == 1, node, "it takes one input")
     supported(node, node.output(), (DType.INT32,), "output")
@@ -139,7 +139,7 @@ def _bind_shape(node: Node) -> BoundKernel:
     return by_index_tensors(node, (), run)
 
 
-def _bind_broadcast_to(node: Node) -> BoundKernel:
+def _prepare_broadcast_to(node: Node) -> Binder:
     """Source: ``broadcast_to.cc``."""
     require(len(node.inputs) == 2 and len(node.outputs) == 1, node, "it takes input and shape")
     x, shape, output = node.input(0), node.input(1), node.output()
@@ -169,7 +169,7 @@ def _bind_broadcast_to(node: Node) -> BoundKernel:
     return by_index_tensors(node, (), run)
 
 
-def _bind_broadcast_args(node: Node) -> BoundKernel:
+def _prepare_broadcast_args(node: Node) -> Binder:
     """Source: ``broadcast_args.cc``."""
     require(len(node.inputs) == 2 and len(node.outputs) == 1, node, "it takes two shapes")
     one, other, output = node.input(0), node.input(1), node.output()
@@ -198,7 +198,7 @@ def _bind_broadcast_args(node: Node) -> BoundKernel:
     return by_index_tensors(node, (0, 1), run)
 
 
-def _bind_fill(node: Node) -> BoundKernel:
+def _prepare_fill(node: Node) -> Binder:
     """Source: ``fill.cc``."""
     extents, value, output = node.input(0), node.input(1), node.output()
     require(not value.shape, node, f"the value has shape {value.shape}, it must be a scalar")
@@ -221,7 +221,7 @@ def _bind_fill(node: Node) -> BoundKernel:
     return by_index_tensors(node, (), run)
 
 
-def _bind_zeros_like(node: Node) -> BoundKernel:
+def _prepare_zeros_like(node: Node) -> Binder:
     """Source: ``zeros_like.cc``."""
     require(len(node.inputs) == 1 and len(node.outputs) == 1, node, "it takes one input")
     x, output = node.input(0), node.output()
@@ -236,13 +236,13 @@ def _bind_zeros_like(node: Node) -> BoundKernel:
 
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("RESHAPE", _bind_reshape, reshape_call),
-    Kernel("SQUEEZE", _bind_squeeze, reshape_call),
-    Kernel("EXPAND_DIMS", _bind_expand_dims, single_run_call),
-    Kernel("TRANSPOSE", _bind_transpose, transpose_call),
-    Kernel("SHAPE", _bind_shape, simple_call),
-    Kernel("BROADCAST_TO", _bind_broadcast_to, broadcast_to_call),
-    Kernel("BROADCAST_ARGS", _bind_broadcast_args, simple_call),
-    Kernel("FILL", _bind_fill, single_run_call),
-    Kernel("ZEROS_LIKE", _bind_zeros_like, single_run_call),
+    Kernel("RESHAPE", _prepare_reshape, reshape_call),
+    Kernel("SQUEEZE", _prepare_squeeze, reshape_call),
+    Kernel("EXPAND_DIMS", _prepare_expand_dims, single_run_call),
+    Kernel("TRANSPOSE", _prepare_transpose, transpose_call),
+    Kernel("SHAPE", _prepare_shape, simple_call),
+    Kernel("BROADCAST_TO", _prepare_broadcast_to, broadcast_to_call),
+    Kernel("BROADCAST_ARGS", _prepare_broadcast_args, simple_call),
+    Kernel("FILL", _prepare_fill, single_run_call),
+    Kernel("ZEROS_LIKE", _prepare_zeros_like, single_run_call),
 )

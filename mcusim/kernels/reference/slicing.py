@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcusim.graph import Array, DType, Node
-from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.contract import Binder, Kernel, KernelCall
 from mcusim.kernels.reference.checks import (
     constant_int32,
     int32_vector,
@@ -44,7 +44,7 @@ def _axis(node: Node, axis: int, rank: int) -> int:
     return current
 
 
-def _bind_concatenation(node: Node) -> BoundKernel:
+def _prepare_concatenation(node: Node) -> Binder:
     """Source: ``concatenation.cc``."""
     output = node.output()
     tensors = [node.input(i) for i in range(len(node.inputs))]
@@ -83,7 +83,7 @@ def _bind_concatenation(node: Node) -> BoundKernel:
     return by_index_tensors(node, (), run)
 
 
-def _bind_split(node: Node, data: int, axis_position: int) -> BoundKernel:
+def _prepare_split(node: Node, data: int, axis_position: int) -> Binder:
     """Prepare of SPLIT and SPLIT_V.
 
     Source: ``split.cc`` and ``split_v.cc``.
@@ -115,12 +115,12 @@ def _bind_split(node: Node, data: int, axis_position: int) -> BoundKernel:
     return by_index_tensors(node, (), run)
 
 
-def _bind_split_v(node: Node) -> BoundKernel:
+def _prepare_split_v(node: Node) -> Binder:
     require(len(node.inputs) == 3, node, "it takes an input, sizes and an axis")
-    return _bind_split(node, 0, 2)
+    return _prepare_split(node, 0, 2)
 
 
-def _bind_pack(node: Node) -> BoundKernel:
+def _prepare_pack(node: Node) -> Binder:
     """Source: ``pack.cc``."""
     output = node.output()
     supported(node, output, (*_FOUR_TYPES, DType.INT64), "output")
@@ -139,7 +139,7 @@ def _bind_pack(node: Node) -> BoundKernel:
     return by_index_tensors(node, (), run)
 
 
-def _bind_unpack(node: Node) -> BoundKernel:
+def _prepare_unpack(node: Node) -> Binder:
     """Source: ``unpack.cc``."""
     x = node.input(0)
     supported(node, x, _FOUR_TYPES, "input")
@@ -158,7 +158,7 @@ def _bind_unpack(node: Node) -> BoundKernel:
     return by_index_tensors(node, (), run)
 
 
-def _bind_slice(node: Node) -> BoundKernel:
+def _prepare_slice(node: Node) -> Binder:
     """Source: ``slice.cc``."""
     require(len(node.inputs) == 3 and len(node.outputs) == 1, node, "it takes begin and size")
     x, begin, size, output = node.input(0), node.input(1), node.input(2), node.output()
@@ -238,7 +238,7 @@ def strided_ranges(node: Node) -> list[tuple[int, int, int]]:
     return ranges
 
 
-def _bind_strided_slice(node: Node) -> BoundKernel:
+def _prepare_strided_slice(node: Node) -> Binder:
     ranges = strided_ranges(node)
     x, output = node.input(0), node.output()
     supported(node, output, (*_FOUR_TYPES, DType.BOOL), "output")
@@ -255,7 +255,7 @@ def _bind_strided_slice(node: Node) -> BoundKernel:
     return by_index_tensors(node, (), run)
 
 
-def _bind_gather(node: Node) -> BoundKernel:
+def _prepare_gather(node: Node) -> Binder:
     """Source: ``gather.cc``."""
     require(len(node.inputs) == 2 and len(node.outputs) == 1, node, "it takes input and positions")
     x, positions, output = node.input(0), node.input(1), node.output()
@@ -291,7 +291,7 @@ def _bind_gather(node: Node) -> BoundKernel:
     return by_index_tensors(node, (), run)
 
 
-def _bind_gather_nd(node: Node) -> BoundKernel:
+def _prepare_gather_nd(node: Node) -> Binder:
     """Source: ``gather_nd.cc``."""
     require(len(node.inputs) == 2 and len(node.outputs) == 1, node, "it takes input and indices")
     x, indices, output = node.input(0), node.input(1), node.output()
@@ -327,13 +327,13 @@ def _strided_slice_call(node: Node) -> KernelCall:
 
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("CONCATENATION", _bind_concatenation, concatenation_call),
-    Kernel("SPLIT", partial(_bind_split, data=1, axis_position=0), split_call),
-    Kernel("SPLIT_V", _bind_split_v, split_call),
-    Kernel("PACK", _bind_pack, pack_call),
-    Kernel("UNPACK", _bind_unpack, pack_call),
-    Kernel("SLICE", _bind_slice, slice_call),
-    Kernel("STRIDED_SLICE", _bind_strided_slice, _strided_slice_call),
-    Kernel("GATHER", _bind_gather, gather_call),
-    Kernel("GATHER_ND", _bind_gather_nd, gather_call),
+    Kernel("CONCATENATION", _prepare_concatenation, concatenation_call),
+    Kernel("SPLIT", partial(_prepare_split, data=1, axis_position=0), split_call),
+    Kernel("SPLIT_V", _prepare_split_v, split_call),
+    Kernel("PACK", _prepare_pack, pack_call),
+    Kernel("UNPACK", _prepare_unpack, pack_call),
+    Kernel("SLICE", _prepare_slice, slice_call),
+    Kernel("STRIDED_SLICE", _prepare_strided_slice, _strided_slice_call),
+    Kernel("GATHER", _prepare_gather, gather_call),
+    Kernel("GATHER_ND", _prepare_gather_nd, gather_call),
 )

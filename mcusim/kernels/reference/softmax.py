@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from mcusim.errors import ModelError
 from mcusim.graph import Array, DType, Node, Tensor
-from mcusim.kernels.contract import BoundKernel, Kernel
+from mcusim.kernels.contract import Binder, BoundKernel, Kernel
 from mcusim.kernels.fixed_point import (
     Int32Array,
     multiply_by_quantized_multiplier,
@@ -63,26 +64,27 @@ def _checked(node: Node) -> tuple[Tensor, Tensor]:
     return source, output
 
 
-def _bind_softmax(node: Node) -> BoundKernel:
+def _prepare_softmax(node: Node) -> Binder:
     source, output = _checked(node)
     dtype = supported(node, source, (DType.INT8, DType.INT16, DType.FLOAT32), "input")
     beta = node.options.real("beta")
     if dtype is DType.FLOAT32:
         require_same_type(node, source, output, "input and output")
-        return _softmax_float(beta)
+        return partial(_softmax_float, beta)
     if dtype is DType.INT16:
         supported(node, output, (DType.INT16,), "output")
         _require_zero_point(node, source, "input", 0)
         _require_zero_point(node, output, "output", 0)
         _require_near(node, output, 1 / 32768)
-        return _softmax_int16(source.scale, beta)
+        scaling = quantize_multiplier(source.scale * beta / (10.0 / 65535.0))
+        return partial(_softmax_int16, *scaling)
     if supported(node, output, (DType.INT8, DType.INT16), "output") is DType.INT16:
         _require_zero_point(node, output, "output", -32768)
         _require_near(node, output, 1 / 65536)
     else:
         _require_zero_point(node, output, "output", -128)
         require(output.scale == 1 / 256, node, f"the output's scale is {output.scale:g}, not 1/256")
-    return _softmax_int8(InputScaling.of(source.scale, beta), output.dtype)
+    return partial(_softmax_int8, InputScaling.of(source.scale, beta), output.dtype)
 
 
 def _differences(x: Array) -> npt.NDArray[np.int64]:
@@ -122,9 +124,8 @@ def _softmax_int8(scaling: InputScaling, dtype: DType) -> BoundKernel:
     return run
 
 
-def _softmax_int16(scale: float, beta: float) -> BoundKernel:
+def _softmax_int16(multiplier: int, shift: int) -> BoundKernel:
     """Source: ``reference_ops::SoftmaxInt16``."""
-    multiplier, shift = quantize_multiplier(scale * beta / (10.0 / 65535.0))
     exponentials = _exponential_table()
     reciprocals = int16_table(
         lambda x: np.float32(1) / (np.float32(1) + x), _UNIT, -32768, 2 * _UNIT, 0
@@ -175,21 +176,22 @@ def _softmax_float(beta: float) -> BoundKernel:
     return run
 
 
-def _bind_log_softmax(node: Node) -> BoundKernel:
+def _prepare_log_softmax(node: Node) -> Binder:
     source, output = _checked(node)
     require_same_type(node, source, output, "input and output")
     if supported(node, source, (DType.INT8, DType.FLOAT32), "input") is DType.FLOAT32:
-        return _log_softmax_float()
+        return _log_softmax_float
     require(output.scale == 16 / 256, node, f"the output's scale is {output.scale:g}, not 16/256")
     _require_zero_point(node, output, "output", 127)
-    return _log_softmax_int8(InputScaling.of(source.scale, 1.0))
-
-
-def _log_softmax_int8(scaling: InputScaling) -> BoundKernel:
-    """Source: ``LogSoftmaxQuantized<int8_t>`` and ``PreprocessLogSoftmaxScalingExp``."""
+    scaling = InputScaling.of(source.scale, 1.0)
     divisor = quantize_multiplier_smaller_than_one(
         (1 << (31 - scaling.left_shift)) / scaling.multiplier
     )
+    return partial(_log_softmax_int8, scaling, divisor)
+
+
+def _log_softmax_int8(scaling: InputScaling, divisor: tuple[int, int]) -> BoundKernel:
+    """Source: ``LogSoftmaxQuantized<int8_t>`` and ``PreprocessLogSoftmaxScalingExp``."""
     every = np.arange(256)
     rescaled = multiply_by_quantized_multiplier(-every, scaling.multiplier, scaling.left_shift)
     exponentials = exp_on_negative_values(scaling.differences(), DIFFERENCE_BITS)
@@ -284,6 +286,6 @@ def _exponential(difference: int, scaling: InputScaling) -> int:
 
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("SOFTMAX", _bind_softmax, softmax_call),
-    Kernel("LOG_SOFTMAX", _bind_log_softmax, log_softmax_call),
+    Kernel("SOFTMAX", _prepare_softmax, softmax_call),
+    Kernel("LOG_SOFTMAX", _prepare_log_softmax, log_softmax_call),
 )

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcusim.graph import Array, DType, Node
-from mcusim.kernels.contract import BoundKernel, Kernel
+from mcusim.kernels.contract import Binder, Kernel
 from mcusim.kernels.reference.checks import (
     constant_int32,
     int32_vector,
@@ -30,7 +30,7 @@ __all__ = ["KERNELS"]
 _TWO_TYPES = (DType.FLOAT32, DType.INT8)
 
 
-def _bind_space_to_depth(node: Node) -> BoundKernel:
+def _prepare_space_to_depth(node: Node) -> Binder:
     """Source: ``space_to_depth.cc``."""
     require(len(node.inputs) == 1 and len(node.outputs) == 1, node, "it takes one input")
     x, output = node.input(0), node.output()
@@ -55,7 +55,7 @@ def _bind_space_to_depth(node: Node) -> BoundKernel:
     return by_index_tensors(node, (), run)
 
 
-def _bind_depth_to_space(node: Node) -> BoundKernel:
+def _prepare_depth_to_space(node: Node) -> Binder:
     """Source: ``depth_to_space.cc``."""
     require(len(node.inputs) == 1 and len(node.outputs) == 1, node, "it takes one input")
     x, output = node.input(0), node.output()
@@ -147,12 +147,12 @@ def _batch_to_space(node: Node, inputs: Sequence[Array]) -> Sequence[Array]:
     return (result.reshape(len(x), *node.output().shape),)
 
 
-def _bind_space_to_batch(node: Node) -> BoundKernel:
+def _prepare_space_to_batch(node: Node) -> Binder:
     _check_batch_nd(node)
     return by_index_tensors(node, (1, 2), partial(_space_to_batch, node))
 
 
-def _bind_batch_to_space(node: Node) -> BoundKernel:
+def _prepare_batch_to_space(node: Node) -> Binder:
     _check_batch_nd(node)
     return by_index_tensors(node, (1, 2), partial(_batch_to_space, node))
 
@@ -170,7 +170,7 @@ def _check_resize(node: Node, types: Sequence[DType]) -> None:
     require(output.shape == shape, node, f"the output is {output.shape}, not {shape}")
 
 
-def _bind_resize_bilinear(node: Node) -> BoundKernel:
+def _prepare_resize_bilinear(node: Node) -> Binder:
     """Source: ``resize_bilinear.cc``."""
     _check_resize(node, _TWO_TYPES)
     align, half = node.options.flag("align_corners"), node.options.flag("half_pixel_centers")
@@ -248,7 +248,7 @@ def _bilinear_integer(rows: _Table, columns: _Table, inputs: Sequence[Array]) ->
     return (np.where(total > 0, magnitude, -magnitude).astype(np.int8),)
 
 
-def _bind_resize_nearest(node: Node) -> BoundKernel:
+def _prepare_resize_nearest(node: Node) -> Binder:
     """Source: ``resize_nearest_neighbor.cc``."""
     _check_resize(node, (*_TWO_TYPES, DType.INT16))
     align, half = node.options.flag("align_corners"), node.options.flag("half_pixel_centers")
@@ -275,10 +275,10 @@ def _nearest(extent: int, out_extent: int, align: bool, half: bool) -> npt.NDArr
 
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("SPACE_TO_DEPTH", _bind_space_to_depth, depth_and_space_call),
-    Kernel("DEPTH_TO_SPACE", _bind_depth_to_space, depth_and_space_call),
-    Kernel("SPACE_TO_BATCH_ND", _bind_space_to_batch, batch_and_space_call),
-    Kernel("BATCH_TO_SPACE_ND", _bind_batch_to_space, batch_and_space_call),
-    Kernel("RESIZE_BILINEAR", _bind_resize_bilinear, resize_bilinear_call),
-    Kernel("RESIZE_NEAREST_NEIGHBOR", _bind_resize_nearest, resize_nearest_call),
+    Kernel("SPACE_TO_DEPTH", _prepare_space_to_depth, depth_and_space_call),
+    Kernel("DEPTH_TO_SPACE", _prepare_depth_to_space, depth_and_space_call),
+    Kernel("SPACE_TO_BATCH_ND", _prepare_space_to_batch, batch_and_space_call),
+    Kernel("BATCH_TO_SPACE_ND", _prepare_batch_to_space, batch_and_space_call),
+    Kernel("RESIZE_BILINEAR", _prepare_resize_bilinear, resize_bilinear_call),
+    Kernel("RESIZE_NEAREST_NEIGHBOR", _prepare_resize_nearest, resize_nearest_call),
 )

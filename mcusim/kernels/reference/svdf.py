@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from mcusim.graph import Array, DType, Node
-from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.contract import Binder, BoundKernel, Kernel, KernelCall
 from mcusim.kernels.fixed_point import multiply_by_quantized_multiplier, quantize_multiplier
 from mcusim.kernels.reference.checks import refuse, require, supported
 from mcusim.kernels.reference.dense import accumulate
@@ -96,7 +97,7 @@ class SvdfParameters:
     state: DType
 
 
-def _bind(node: Node) -> BoundKernel:
+def _prepare(node: Node) -> Binder:
     """Source: ``PrepareSvdf`` and ``EvalSvdf``.
 
     Effective scales are those of the interpreter: device builds of August 2026 compute them in
@@ -113,7 +114,7 @@ def _bind(node: Node) -> BoundKernel:
     if dtype is DType.FLOAT32:
         for tensor, what in ((time, "weights of time"), (state, "state"), (bias, "bias")):
             supported(node, tensor, (DType.FLOAT32,), what)
-        return _bind_float(node, shape)
+        return partial(_bind_float, node, shape)
     supported(node, bias, (DType.INT32,), "bias")
     state_type = supported(node, time, (DType.INT16, DType.INT8), "weights of time")
     supported(node, state, (state_type,), "state")
@@ -134,7 +135,7 @@ def _bind(node: Node) -> BoundKernel:
         output.zero_point,
         state_type,
     )
-    return _bind_stored(shape, parameters)
+    return partial(_bind_stored, shape, parameters)
 
 
 def _shifted(state: Array, shape: SvdfShape) -> Array:
@@ -320,4 +321,4 @@ def _call(node: Node) -> KernelCall:
     )
 
 
-KERNELS: tuple[Kernel, ...] = (Kernel("SVDF", _bind, _call),)
+KERNELS: tuple[Kernel, ...] = (Kernel("SVDF", _prepare, _call),)

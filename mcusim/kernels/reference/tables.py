@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mcusim.graph import Array, DType, Node
-from mcusim.kernels.contract import BoundKernel
+from mcusim.kernels.contract import Binder, BoundKernel
 
 __all__ = ["run_elements"]
 
@@ -20,8 +21,10 @@ _TABULATED: dict[DType, type[np.unsignedinteger[Any]]] = {
 }
 
 
-def run_elements(node: Node, function: Callable[[Array], Array]) -> BoundKernel:
-    """A kernel that computes ``function`` of its first input, of up to 16 bits by a table.
+def run_elements(node: Node, function: Callable[[Array], Array]) -> Binder:
+    """A kernel, yet to be bound, that computes ``function`` of its first input.
+
+    It computes types of up to 16 bits by a table of all values.
 
     Args:
         node: the operator.
@@ -32,7 +35,7 @@ def run_elements(node: Node, function: Callable[[Array], Array]) -> BoundKernel:
     dtype, shape = output.dtype.numpy, output.shape
     source = node.input(0).dtype
     if source in _TABULATED:
-        return _tabulated(node, function, _TABULATED[source])
+        return partial(_tabulated, node, function, _TABULATED[source])
 
     def run(inputs: Sequence[Array | None]) -> list[Array]:
         array = _first(inputs)
@@ -40,7 +43,7 @@ def run_elements(node: Node, function: Callable[[Array], Array]) -> BoundKernel:
             result = function(array).astype(dtype, copy=False)
         return [result.reshape(len(array), *shape)]
 
-    return run
+    return lambda: run
 
 
 def _tabulated(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mcusim.graph import Array, DType, Node
-from mcusim.kernels.contract import BoundKernel, Kernel, KernelCall
+from mcusim.kernels.contract import Binder, BoundKernel, Kernel, KernelCall
 from mcusim.kernels.fixed_point import activation_range
 from mcusim.kernels.reference.checks import require, require_same_type
 from mcusim.kernels.reference.convolution import (
     Axis,
     ConvolutionShape,
+    OutputScaling,
     check_arity,
     check_bias,
     check_rank,
@@ -85,11 +87,13 @@ def transposed_shape(node: Node) -> ConvolutionShape:
     )
 
 
-def _bind(node: Node) -> BoundKernel:
+def _prepare(node: Node) -> Binder:
     shape = transposed_shape(node)
-    if node.input(2).dtype is DType.FLOAT32:
-        return _bind_float(node, shape)
-    return _bind_integer(node, shape)
+    source = node.input(2)
+    if source.dtype is DType.FLOAT32:
+        return partial(_bind_float, node, shape)
+    scaling = output_scaling(node, source, node.input(1), shape.out_channels)
+    return partial(_bind_integer, node, shape, scaling)
 
 
 def _bind_float(node: Node, shape: ConvolutionShape) -> BoundKernel:
@@ -111,15 +115,13 @@ def _bind_float(node: Node, shape: ConvolutionShape) -> BoundKernel:
     return bound_convolution(node, (2, 1, 3), prepare)
 
 
-def _bind_integer(node: Node, shape: ConvolutionShape) -> BoundKernel:
+def _bind_integer(node: Node, shape: ConvolutionShape, parameters: OutputScaling) -> BoundKernel:
     from mcusim.kernels.compiled import transpose_conv as compiled
     from mcusim.kernels.compiled.float_convolution import Geometry
     from mcusim.kernels.compiled.requantization import scaling, wide_scaling
 
-    source = node.input(2)
-    parameters = output_scaling(node, source, node.input(1), shape.out_channels)
     geometry = Geometry(*shape.steps)
-    is_wide = source.dtype is DType.INT16
+    is_wide = node.input(2).dtype is DType.INT16
     convolve: Any = compiled.convolve_transposed_wide if is_wide else compiled.convolve_transposed
 
     def prepare(weights: Array, bias: Array | None) -> ImageKernel:
@@ -176,4 +178,4 @@ def _call(node: Node) -> KernelCall:
     )
 
 
-KERNELS: tuple[Kernel, ...] = (Kernel("TRANSPOSE_CONV", _bind, _call),)
+KERNELS: tuple[Kernel, ...] = (Kernel("TRANSPOSE_CONV", _prepare, _call),)

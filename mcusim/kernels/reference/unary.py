@@ -13,7 +13,7 @@ import numpy as np
 
 from mcusim.errors import InputError
 from mcusim.graph import Array, DType, Node, Tensor
-from mcusim.kernels.contract import BoundKernel, Kernel
+from mcusim.kernels.contract import Binder, BoundKernel, Kernel
 from mcusim.kernels.fixed_point import multiply_by_quantized_multiplier, quantize_multiplier
 from mcusim.kernels.reference.checks import (
     is_quantized,
@@ -70,19 +70,19 @@ def _checked(node: Node, *types: DType) -> tuple[Tensor, Tensor]:
     return source, output
 
 
-def _bind_floats(node: Node) -> BoundKernel:
+def _prepare_floats(node: Node) -> Binder:
     source, output = _checked(node, DType.FLOAT32)
     if node.name in ("EXP", "ROUND", "CEIL"):
         require(source.shape == output.shape, node, "input and output differ in shape")
     return run_elements(node, _FLOAT_FUNCTIONS[node.name])
 
 
-def _bind_logical_not(node: Node) -> BoundKernel:
+def _prepare_logical_not(node: Node) -> Binder:
     _checked(node, DType.BOOL)
     return run_elements(node, np.logical_not)
 
 
-def _bind_abs(node: Node) -> BoundKernel:
+def _prepare_abs(node: Node) -> Binder:
     """Source: ``PrepareAbsRsqrt`` and ``AbsEvalQuantized``."""
     source, output = _checked(node, DType.FLOAT32, DType.INT8, DType.INT16)
     plain_int16 = source.dtype is DType.INT16 and not is_quantized(source)
@@ -102,7 +102,7 @@ def _bind_abs(node: Node) -> BoundKernel:
     return run_elements(node, absolute)
 
 
-def _bind_rsqrt(node: Node) -> BoundKernel:
+def _prepare_rsqrt(node: Node) -> Binder:
     """Source: ``PrepareAbsRsqrt`` and ``RsqrtEvalQuantized``, which knows int16 too."""
     source, output = _checked(node, DType.FLOAT32, DType.INT8, DType.INT16)
     if source.dtype is DType.FLOAT32:
@@ -121,17 +121,20 @@ def _bind_rsqrt(node: Node) -> BoundKernel:
             value == 0, limits.max, clipped(stored + output.zero_point, limits.min, limits.max)
         )
 
-    compute = run_elements(node, inverse_root)
+    def bind() -> BoundKernel:
+        compute = run_elements(node, inverse_root)()
 
-    def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
-        array = inputs[0]
-        if array is not None and array.size and int(array.min()) < source.zero_point:
-            raise InputError(
-                f"operator {node.index} (RSQRT): TFLite Micro refuses a value below zero"
-            )
-        return compute(inputs)
+        def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
+            array = inputs[0]
+            if array is not None and array.size and int(array.min()) < source.zero_point:
+                raise InputError(
+                    f"operator {node.index} (RSQRT): TFLite Micro refuses a value below zero"
+                )
+            return compute(inputs)
 
-    return run
+        return run
+
+    return bind
 
 
 def _require_quantized(node: Node, source: Tensor, output: Tensor) -> None:
@@ -143,8 +146,8 @@ def _require_quantized(node: Node, source: Tensor, output: Tensor) -> None:
 
 
 KERNELS: tuple[Kernel, ...] = (
-    *(Kernel(name, _bind_floats, unary_call) for name in _FLOAT_FUNCTIONS),
-    Kernel("ABS", _bind_abs, unary_call),
-    Kernel("RSQRT", _bind_rsqrt, unary_call),
-    Kernel("LOGICAL_NOT", _bind_logical_not, unary_call),
+    *(Kernel(name, _prepare_floats, unary_call) for name in _FLOAT_FUNCTIONS),
+    Kernel("ABS", _prepare_abs, unary_call),
+    Kernel("RSQRT", _prepare_rsqrt, unary_call),
+    Kernel("LOGICAL_NOT", _prepare_logical_not, unary_call),
 )
