@@ -46,7 +46,7 @@ class Firmware:
     Attributes:
         name: models that it was built for.
         runtime: ``"tflm"`` or ``"cmsis-nn"``.
-        flag: compiler and flag, such as ``"gcc-Os"``.
+        build: core, compiler and flag, such as ``"m4.gcc-Os"``.
         operators: those registered.
         sections: sizes in bytes: text without the profiler, rodata without the model, data, bss
             without the arena.
@@ -54,13 +54,13 @@ class Firmware:
 
     name: str
     runtime: str
-    flag: str
+    build: str
     operators: frozenset[str]
     sections: Mapping[str, int]
 
 
 def counted_firmware(counted: Path, models: Path) -> Iterator[Firmware]:
-    """Programs of ``tflm_models.csv``, one for each set of operators, kernel set and flag.
+    """Programs of ``tflm_models.csv``, one for each set of operators, kernel set and build.
 
     Args:
         counted: folder of the counted runs.
@@ -73,19 +73,19 @@ def counted_firmware(counted: Path, models: Path) -> Iterator[Firmware]:
     found: dict[tuple[str, str, frozenset[str]], Firmware] = {}
     with (counted / "tflm_models.csv").open() as file:
         for row in csv.DictReader(file):
-            runtime, flag = _RUNTIMES[row["kernels"]], f"gcc-{row['opt']}"
-            key = runtime, flag, operators[row["model"]]
-            if row["lib"] == "tflm_2026" and flag != "gcc-O3nc":
+            runtime, build = _RUNTIMES[row["kernels"]], f"m4.gcc-{row['opt']}"
+            key = runtime, build, operators[row["model"]]
+            if row["lib"] == "tflm_2026" and build != "m4.gcc-O3nc":
                 found.setdefault(key, Firmware(row["model"], *key, _sections(row)))
     yield from found.values()
 
 
-def linked(runtime: str, flag: str, operators: Collection[str]) -> dict[str, int]:
+def linked(runtime: str, build: str, operators: Collection[str]) -> dict[str, int]:
     """Sections of what the linker keeps for these operators, start-up left out."""
     total = dict.fromkeys(SECTIONS, 0)
     for row in function_sizes(runtime):
-        if flag in row.bytes and (not row.operators or row.operators.intersection(operators)):
-            for section, size in zip(SECTIONS, row.bytes[flag], strict=True):
+        if build in row.bytes and (not row.operators or row.operators.intersection(operators)):
+            for section, size in zip(SECTIONS, row.bytes[build], strict=True):
                 total[section] += size
     return total
 
@@ -94,7 +94,7 @@ def fit(programs: Sequence[Firmware]) -> dict[str, Any]:
     """What start-up and registration add to the linked functions, with held-out errors.
 
     Args:
-        programs: of one runtime and one flag.
+        programs: of one runtime and one build.
 
     Returns:
         By section: bytes of every program, bytes for each registered operator, and up to how many
@@ -126,13 +126,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     programs = list(counted_firmware(options.counted, options.models))
     sets: dict[str, dict[str, Any]] = {}
     for runtime in _RUNTIMES.values():
-        measured = {flag for row in function_sizes(runtime) for flag in row.bytes}
-        for flag in sorted(measured):
-            rows = [p for p in programs if (p.runtime, p.flag) == (runtime, flag)]
+        for build in sorted({p.build for p in programs if p.runtime == runtime}):
+            rows = [p for p in programs if (p.runtime, p.build) == (runtime, build)]
             fitted = fit(rows)
-            sets.setdefault(runtime, {})[flag] = fitted
+            sets.setdefault(runtime, {})[build] = fitted
             sys.stdout.write(
-                f"{runtime} {flag}: {len(rows)} programs, largest error "
+                f"{runtime} {build}: {len(rows)} programs, largest error "
                 f"{100 * fitted['fit_error']:.2f} %, held out "
                 f"{100 * fitted['held_out_error']:.2f} %\n"
             )
@@ -154,7 +153,7 @@ def _coefficients(programs: Sequence[Firmware]) -> dict[str, tuple[float, float]
     for section in SECTIONS:
         counts = [_registered(p, section) for p in programs]
         extra = [
-            p.sections[section] - linked(p.runtime, p.flag, p.operators)[section] for p in programs
+            p.sections[section] - linked(p.runtime, p.build, p.operators)[section] for p in programs
         ]
         design = np.column_stack([np.ones(len(programs)), counts])
         (start, each), *_ = np.linalg.lstsq(design, np.array(extra, float), rcond=None)
@@ -169,7 +168,7 @@ def _registered(program: Firmware, section: str) -> int:
 
 def _error(coefficients: Mapping[str, tuple[float, float]], program: Firmware) -> float:
     """Relative error of what a program takes in flash."""
-    kept = linked(program.runtime, program.flag, program.operators)
+    kept = linked(program.runtime, program.build, program.operators)
     in_flash = ("text", "rodata", "data")
     predicted = 0.0
     for section in in_flash:

@@ -30,8 +30,10 @@ _NEAREST = {
     "gcc-O1": "gcc-Os",
 }
 
-#: Core whose functions were measured, and cores that stand for those that were not counted.
-_MEASURED = "m4"
+#: Flags whose functions may stand for those that were not measured on a core, best first.
+_STAND_IN_FLAGS = ("gcc-Os", "gcc-O3")
+
+#: Cores that stand for those that were not counted.
 _NEAREST_CORE = {
     "m0": "m0plus",
     "m55": "m33",
@@ -42,6 +44,13 @@ _NEAREST_CORE = {
     "m85-soft": "m4-soft",
 }
 
+#: Counted cores, and the core whose functions were measured that comes closest: what matters most
+#: is whether arithmetic on floats is in the core or in the library.
+_MEASURED = {"m0plus": "m0plus", "m3": "m3", "m4-soft": "m3", "m4": "m4", "m7": "m4", "m33": "m4"}
+
+#: Core that the fit to counted firmware is for.
+_FITTED = "m4"
+
 
 @dataclass(frozen=True)
 class FunctionSizes:
@@ -50,7 +59,7 @@ class FunctionSizes:
     Attributes:
         part: ``"TFLite Micro"``, ``"kernels"`` or ``"C library"``.
         operators: any of them makes the linker keep these; empty for what every program has.
-        bytes: sizes by build flag, each for the four :data:`SECTIONS`.
+        bytes: sizes by core and build, such as ``"m4.gcc-Os"``, in :data:`SECTIONS`.
     """
 
     part: str
@@ -59,12 +68,14 @@ class FunctionSizes:
 
 
 @dataclass(frozen=True)
-class _Scale:
-    """From functions measured on one core with one flag to another build."""
+class _Build:
+    """The measured functions that come closest to a build, and how far they are from it."""
 
-    flag: str
+    runtime: str
+    measured: str
+    fit: Mapping[str, Any]
     factors: Mapping[str, float]
-    reason: str
+    source: str
 
 
 def flash(plan: Plan, core: str, build: str) -> tuple[FlashPart, ...]:
@@ -86,31 +97,24 @@ def flash(plan: Plan, core: str, build: str) -> tuple[FlashPart, ...]:
         InputError: there is no such core or build.
     """
     operators = _operators(plan)
-    runtime, _, generation = plan.runtime.partition("@")
-    scale = _scale(runtime, core, build)
-    fit = _fit()["kernel_sets"][runtime][scale.flag]
-    names: dict[str, list[float]] = {}
-    for name, sizes in _needed(runtime, operators, scale.flag):
+    known = _build(plan.runtime, core, build)
+    names: dict[str, list[float]] = {"TFLite Micro": [0.0] * len(SECTIONS)}
+    for name, sizes in _needed(known, operators):
         part = names.setdefault(name, [0.0] * len(SECTIONS))
         for position, size in enumerate(sizes):
             part[position] += size
-    names.setdefault("TFLite Micro", [0.0] * len(SECTIONS))
     for position, section in enumerate(SECTIONS):
-        names["TFLite Micro"][position] += _startup(fit, section, len(operators))
-    source = (
-        f"functions measured in programs linked for Cortex-M4, {scale.flag}, fitted to counted "
-        f"firmware (held-out error {100 * fit['held_out_error']:.1f} %){scale.reason}"
-    )
-    if generation:
-        source += f"; the program of {generation} was not measured, that of 2026 stands for it"
-    text, rodata = scale.factors["text"], scale.factors["rodata"]
-    parts = [_model_part(plan)]
-    parts += [
-        FlashPart(name, round(sizes[0] * text + sizes[1] * rodata), source)
-        for name, sizes in names.items()
-    ]
+        names["TFLite Micro"][position] += _startup(known.fit, section, len(operators))
+    text, rodata = known.factors["text"], known.factors["rodata"]
     data = round(sum(sizes[2] for sizes in names.values()))
-    return (*parts, FlashPart("initial values of variables", data, source))
+    return (
+        _model_part(plan),
+        *(
+            FlashPart(name, round(sizes[0] * text + sizes[1] * rodata), known.source)
+            for name, sizes in names.items()
+        ),
+        FlashPart("initial values of variables", data, known.source),
+    )
 
 
 def static_ram(plan: Plan, core: str, build: str) -> tuple[RamPart, ...]:
@@ -125,22 +129,17 @@ def static_ram(plan: Plan, core: str, build: str) -> tuple[RamPart, ...]:
         InputError: there is no such core or build.
     """
     operators = _operators(plan)
-    runtime, _, generation = plan.runtime.partition("@")
-    scale = _scale(runtime, core, build)
-    fit = _fit()["kernel_sets"][runtime][scale.flag]
-    needed = [sizes for _, sizes in _needed(runtime, operators, scale.flag)]
-    source = f"counted in firmware for Cortex-M4, {scale.flag}"
-    if generation:
-        source += f"; that of 2026 stands for {generation}"
+    known = _build(plan.runtime, core, build)
+    needed = [sizes for _, sizes in _needed(known, operators)]
 
     def total(section: str) -> int:
         position = SECTIONS.index(section)
         measured = sum(sizes[position] for sizes in needed)
-        return round(measured + _startup(fit, section, len(operators)))
+        return round(measured + _startup(known.fit, section, len(operators)))
 
     return (
-        RamPart("initialized variables", total("data"), source),
-        RamPart("zeroed variables", total("bss"), source),
+        RamPart("initialized variables", total("data"), known.source),
+        RamPart("zeroed variables", total("bss"), known.source),
     )
 
 
@@ -152,7 +151,7 @@ def function_sizes(runtime: str) -> tuple[FunctionSizes, ...]:
         FunctionSizes(
             row["part"],
             frozenset(row["operators"].split()),
-            {flag: (t, r, d, b) for flag, (t, r, d, b) in row["bytes"].items()},
+            {build: (t, r, d, b) for build, (t, r, d, b) in row["bytes"].items()},
         )
         for row in content["kernel_sets"][runtime]
     )
@@ -163,16 +162,16 @@ def _operators(plan: Plan) -> frozenset[str]:
 
 
 def _needed(
-    runtime: str, operators: Collection[str], flag: str
+    known: _Build, operators: Collection[str]
 ) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
     """What the linker keeps, under the name of the part that it belongs to."""
-    for row in function_sizes(runtime):
+    for row in function_sizes(known.runtime):
         users = row.operators.intersection(operators)
-        if flag in row.bytes and (users or not row.operators):
+        if known.measured in row.bytes and (users or not row.operators):
             name = row.part
             if name == "kernels":
                 name = f"kernel of {min(users)}" if len(users) == 1 else "shared by kernels"
-            yield name, row.bytes[flag]
+            yield name, row.bytes[known.measured]
 
 
 def _startup(fit: Mapping[str, Any], section: str, operators: int) -> float:
@@ -200,27 +199,43 @@ def _fit() -> Mapping[str, Any]:
     return content
 
 
-def _scale(runtime: str, core: str, build: str) -> _Scale:
+def _build(runtime: str, core: str, build: str) -> _Build:
     if build not in _NEAREST:
         raise InputError(f"build {build!r} is not known; there are {', '.join(_NEAREST)}")
-    flag = _NEAREST[build]
-    totals = _fit()["totals"][runtime]
-    counted_cores = {key.partition(".")[0] for key in totals}
     near = _NEAREST_CORE.get(core, core)
-    # Without a count of the soft-float build, the same core with its FPU is closest.
-    known = near if near in counted_cores else near.removesuffix("-soft")
-    if known not in counted_cores:
-        cores = sorted(counted_cores | set(_NEAREST_CORE))
-        raise InputError(f"core {core!r} is not known; there are {', '.join(cores)}")
-    reasons = [] if flag == build else [f"{build} taken as {flag}"]
-    if known == _MEASURED:
-        return _Scale(flag, {"text": 1.0, "rodata": 1.0}, "".join(f"; {r}" for r in reasons))
-    counted = flag if f"{known}.{flag}" in totals else "gcc-O3"
-    there, here = totals[f"{known}.{counted}"], totals[f"{_MEASURED}.{counted}"]
-    factors = {section: there[section] / here[section] for section in ("text", "rodata")}
-    of = f" ({known} stands for {core})" if known != core else ""
-    reasons.append(
-        f"scaled by {factors['text']:.3f} to {known}{of} as counted in a program of 35 operators "
-        f"at {counted}"
-    )
-    return _Scale(flag, factors, "".join(f"; {r}" for r in reasons))
+    if near not in _MEASURED:
+        cores = ", ".join((*_MEASURED, *_NEAREST_CORE))
+        raise InputError(f"core {core!r} is not known; there are {cores}")
+    base, _, generation = runtime.partition("@")
+    flag, own = _NEAREST[build], _MEASURED[near]
+    columns = {column for row in function_sizes(base) for column in row.bytes}
+    if f"{own}.gcc-O3" not in columns:
+        own = _FITTED
+    used = next(f for f in (flag, *_STAND_IN_FLAGS) if f"{own}.{f}" in columns)
+    totals = _fit()["totals"][base]
+    steps = [(f"{_FITTED}.{used}", f"{_FITTED}.{flag}")]
+    for common in (flag, *_STAND_IN_FLAGS):
+        step = (f"{own}.{common}", f"{near}.{common}")
+        if totals.keys() >= set(step):
+            steps.append(step)
+            break
+    fit = _fit()["kernel_sets"][base][f"{_FITTED}.{used}"]
+    factors = dict.fromkeys(("text", "rodata"), 1.0)
+    said = [
+        f"functions measured in programs linked for {own}.{used}, start-up fitted to firmware "
+        f"counted on {_FITTED} (held-out error there {100 * fit['held_out_error']:.1f} %)"
+    ]
+    if build != flag:
+        said.append(f"{build} taken as {flag}")
+    if core != near:
+        said.append(f"{core} taken as {near}")
+    if near != own and len(steps) == 1:
+        said.append(f"{near} taken as {own}")
+    if generation:
+        said.append(f"the program of {generation} was not measured, that of 2026 stands for it")
+    for here, there in steps:
+        if here != there:
+            for section in factors:
+                factors[section] *= totals[there][section] / totals[here][section]
+            said.append(f"scaled from {here} to {there} as counted in a program of 35 operators")
+    return _Build(base, f"{own}.{used}", fit, factors, "; ".join(said))

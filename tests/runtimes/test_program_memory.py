@@ -104,8 +104,8 @@ def test_parts_say_what_they_are_and_from_where():
 @pytest.mark.parametrize(
     ("core", "build", "said"),
     [
-        ("m7", "gcc-Os", "scaled by"),
-        ("m85", "gcc-O3", "m33 stands for m85"),
+        ("m7", "gcc-Os", "scaled from m4.gcc-O3 to m7.gcc-O3"),
+        ("m85", "gcc-O3", "m85 taken as m33"),
         ("m4", "gcc-O2", "gcc-O2 taken as gcc-mk"),
     ],
 )
