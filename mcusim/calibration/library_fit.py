@@ -29,9 +29,20 @@ _ANOTHER_BUILD = 0.3
 #: Functions of few counted rows, and the function that runs the same loops.
 _LIKE = {
     "arm_nn_mat_mult_kernel_row_offset_s8_s16": "arm_nn_mat_mult_kernel_s8_s16",
+    "arm_avgpool_s16": "arm_avgpool_s8",
+    "arm_max_pool_s16": "arm_max_pool_s8",
 }
-#: Levels that begin so are turns of a function of the C library.
-_C_LIBRARY = {"copy.": "memcpy", "fill.": "memset"}
+#: Levels that begin so are turns of a function of the C library, or of the compiler's.
+_C_LIBRARY = {
+    "copy.": "memcpy",
+    "fill.": "memset",
+    "quotient.": "__divsi3",
+    "scaling.": "__muldi3",
+}
+#: Of these there are too many calls, by too many functions, to belong to the one that was called.
+_BY_ALL = ("__muldi3",)
+#: What the addition of a bias takes, in instructions, where no row goes without one.
+_BIAS = 4.0
 #: Steps in which classes approach the counts.
 _CLASS_STEPS = 1000
 
@@ -213,26 +224,9 @@ class _Parts:
         totals: list[float] = []
         rows: list[int] = []
         for position, observation in enumerate(observations):
-            counted = _functions(observation)
-            split: dict[str, Floats] = defaultdict(lambda: np.zeros(len(columns)))
-            for call in observation.calls:
-                for level, count in call.trips.items():
-                    function = next(
-                        (f for start, f in _C_LIBRARY.items() if level.startswith(start)),
-                        call.kernel,
-                    )
-                    name = function if function in counted else ""
-                    split[name][columns[call.profile, level]] += count
-            left = float(observation.vector[: len(CLASSES)].sum())
-            for name, row in split.items():
-                if name:
-                    turns.append(row)
-                    totals.append(counted[name])
-                    rows.append(position)
-                    left -= counted[name]
-            if "" in split and split[""].any() and left > 0:
-                turns.append(split[""])
-                totals.append(left)
+            for row, total in _split(observation, columns):
+                turns.append(row)
+                totals.append(total)
                 rows.append(position)
         return cls(np.array(turns), np.array(totals), np.array(rows))
 
@@ -263,28 +257,74 @@ class _Parts:
         return found[:, 0]
 
 
+#: Stands for all functions of the library that ran, and those of the compiler that they called.
+_CALLERS = "arm_*"
+
+
+def _counted(observation: Observation) -> dict[str, float]:
+    """Instructions of the functions that were counted, the first few within TFLM."""
+    return {
+        name: float(count)
+        for name, _, count in (part.rpartition(":") for part in observation.top_functions.split())
+    }
+
+
+def _helpers(observation: Observation) -> float:
+    """Instructions of the compiler's functions, as multiply and divide on ARMv6-M."""
+    return sum(count for name, count in _counted(observation).items() if name.startswith("__"))
+
+
+def _split(
+    observation: Observation, columns: Mapping[tuple[str, str], int]
+) -> list[tuple[Floats, float]]:
+    """A row's turns and total by function, as far as its functions were told apart."""
+    counted = _functions(observation)
+    split: dict[str, Floats] = {}
+    for call in observation.calls:
+        for level, count in call.trips.items():
+            library = (f for start, f in _C_LIBRARY.items() if level.startswith(start))
+            function = next(library, call.kernel)
+            name = function if function in counted else ""
+            row = split.setdefault(name, np.zeros(len(columns)))
+            row[columns[call.profile, level]] += count
+    rest = float(observation.vector[: len(CLASSES)].sum())
+    parts = {name: counted[name] for name in split if name}
+    rest -= sum(parts.values())
+    if "" not in split or not split[""].any():
+        if any(name in counted and name not in parts for name in _BY_ALL):
+            # What all of them call belongs to none: all but the C library are one part.
+            own = [name for name in parts if name not in _C_LIBRARY.values()]
+            split[""] = np.sum([split[name] for name in own], axis=0)
+            rest += sum(parts.pop(name) for name in own)
+        else:
+            parts[observation.calls[0].kernel] += rest
+            rest = 0.0
+    if rest > 0:
+        parts[""] = rest
+    return [(split[name], total) for name, total in parts.items()]
+
+
 def _functions(observation: Observation) -> dict[str, float]:
     """Instructions of each function that a call or the C library names, if it can be told.
 
     Nothing where another function ran that no call names: one of them then contains its turns.
-    Within TFLM that is the glue, whose functions stand for what is left.
+    Within TFLM that is the glue, whose functions stand for what is left; on ARMv6-M functions of
+    the compiler are among those.
     """
-    counted = {
-        name: float(count)
-        for name, _, count in (part.rpartition(":") for part in observation.top_functions.split())
-    }
+    counted = _counted(observation)
     named = {call.kernel for call in observation.calls}
-    library = {name for name in counted if name.startswith("arm_")}
+    # A kernel that asks for its buffer's size does so in two instructions.
+    library = {n for n in counted if n.startswith("arm_") and not n.endswith("_get_buffer_size")}
     if library - named:
         return {}
     is_whole = sum(counted.values()) == observation.vector[: len(CLASSES)].sum()
     called = {kernel for kernel in named if kernel.startswith("arm_")}
-    if not is_whole and called - library:
+    if not is_whole and (called - library or observation.build.startswith("m0plus.")):
         return {}
     return {
         name: count
         for name, count in counted.items()
-        if name in named or name in _C_LIBRARY.values()
+        if name in named or name in _C_LIBRARY.values() or name in _BY_ALL
     }
 
 
@@ -333,4 +373,6 @@ def _prior(columns: Mapping[tuple[str, str], int], known: Mapping[str, ProfileFi
         if other is not None and level in other.levels:
             row = other.per_turn[other.levels.index(level)]
             prior.per_turn[position] = row[: len(CLASSES)].sum()
+        elif level.endswith("bias"):
+            prior.per_turn[position] = _BIAS
     return None if np.isnan(prior.per_turn).all() else prior

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from mcusim.kernels.cmsis_nn.contract import (
     LibraryKernel,
     profile_name,
 )
+from mcusim.kernels.cmsis_nn.convolve_arithmetic import Arithmetic, convolution
 from mcusim.kernels.cmsis_nn.convolve_trips import (
     FunctionTrips,
     columns_of,
@@ -27,7 +28,8 @@ from mcusim.kernels.cmsis_nn.convolve_trips import (
 from mcusim.kernels.cmsis_nn.matrix_trips import Scaling, nt_t_s8_trips
 from mcusim.kernels.contract import BoundKernel, KernelCall
 from mcusim.kernels.reference.conv import conv_shape
-from mcusim.kernels.reference.convolution import Axis, ConvolutionShape
+from mcusim.kernels.reference.convolution import Axis, ConvolutionShape, output_scaling
+from mcusim.kernels.reference.convolution_binding import bound_convolution
 
 __all__ = ["CASES", "KERNELS", "Dispatch", "convolve_calls", "dispatch"]
 
@@ -275,7 +277,17 @@ def _accepts(node: Node, configuration: Configuration) -> bool:
 
 
 def _bind(node: Node, configuration: Configuration) -> BoundKernel:
-    raise NotImplementedError
+    shape = conv_shape(node)
+    source, bias = node.input(0), node.optional_input(2)
+    parameters = output_scaling(node, source, node.input(1), shape.out_channels)
+    if configuration.generation in ("2020", "2020apr"):
+        # The glue of that day clamps to the whole type whatever activation is fused.
+        parameters = replace(parameters, low=-128, high=127)
+    # Without a bias the glue calls the library as with one of 32 bits.
+    is_wide = bias is not None and bias.dtype is DType.INT64
+    arithmetic = Arithmetic(is_wide, source.dtype is DType.INT16)
+    prepare = convolution(shape, parameters, arithmetic, configuration)
+    return bound_convolution(node, (0, 1, 2), prepare)
 
 
 def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:

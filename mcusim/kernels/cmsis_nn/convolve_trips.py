@@ -85,6 +85,7 @@ def _left_over(
         "left.output": outputs,
         "left.bias": outputs * scaling.has_bias,
         "left.right_shift": outputs * scaling.right,
+        "scaling.output": outputs,
     }
     if simd == "none":
         return trips | {"left.product": outputs * columns}

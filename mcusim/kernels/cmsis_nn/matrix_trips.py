@@ -58,6 +58,7 @@ def pixel_pair_trips(
         "odd_tile.bias": odd * scaling.has_bias,
         "odd_tile.after": odd if channels > 1 else 0,
         "right_shift": 2 * pairs * channels * scaling.right,
+        "scaling.output": 2 * pairs * channels,
     }
     if simd == "none":
         return trips | {"tile.product": twos * columns, "odd_tile.product": odd * columns}
@@ -144,6 +145,7 @@ def nt_t_s8_trips(
         "odd_filter.row": odd_channel * rows,
         "odd_filter.product": odd_channel * rows * columns,
         "right_shift": rows * channels * scaling.right,
+        "scaling.output": rows * channels,
     }
     if simd == "none":
         trips["tile.product"] = twos * pairs * columns
