@@ -46,12 +46,17 @@ _MEASURES = (
 _ONCE = ("construct", "allocate_tensors")
 
 
-def accuracy_page(profiles: Sequence[FittedProfile], lines: Sequence[NetworkLine]) -> str:
+def accuracy_page(
+    profiles: Sequence[FittedProfile],
+    lines: Sequence[NetworkLine],
+    other_data: Mapping[str, Sequence[float]],
+) -> str:
     """The page as Markdown.
 
     Args:
         profiles: every fitted profile.
         lines: whole networks, counted and predicted.
+        other_data: by build, relative errors of the same models with inputs that no fit has seen.
     """
     kernels = sorted((p for p in profiles if p.name.startswith("reference/")), key=_name)
     framework = sorted((p for p in profiles if p.name.startswith("framework/")), key=_name)
@@ -60,6 +65,7 @@ def accuracy_page(profiles: Sequence[FittedProfile], lines: Sequence[NetworkLine
             _HEAD,
             *_summary(kernels),
             *_misses(kernels),
+            *_other_data(other_data),
             *_networks(lines),
             *_framework(framework),
             *_every_build(kernels),
@@ -127,6 +133,23 @@ def _misses(kernels: Sequence[FittedProfile]) -> list[str]:
                 )
             )
     return text if len(text) > 3 else [*text, "Nothing."]
+
+
+def _other_data(errors: Mapping[str, Sequence[float]]) -> list[str]:
+    text = [
+        "",
+        "## Other data",
+        "",
+        "The profiles as they ship, on the same models with two other random inputs:",
+        "",
+        "| build | runs | median | 95 % | mean, signed |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    return text + [
+        f"| {build} | {len(found)} | {_percent(float(np.median(np.abs(found))))} "
+        f"| {_percent(float(np.quantile(np.abs(found), 0.95)))} | {_signed(float(np.mean(found)))} |"
+        for build, found in sorted(errors.items())
+    ]
 
 
 def _networks(lines: Iterable[NetworkLine]) -> list[str]:

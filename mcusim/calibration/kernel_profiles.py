@@ -16,7 +16,7 @@ import numpy as np
 
 from mcusim.calibration.accuracy_page import accuracy_page
 from mcusim.calibration.common_levels import SHARED_PREFIX
-from mcusim.calibration.counted import CountedRow, CountedSet
+from mcusim.calibration.counted import CountedRow, CountedSet, build_of_name
 from mcusim.calibration.framework_profiles import framework_profiles
 from mcusim.calibration.networks import network_lines, network_table
 from mcusim.calibration.profile_file import FittedBuild, FittedProfile, profile_text
@@ -33,6 +33,7 @@ __all__ = [
     "data_spreads",
     "detail",
     "main",
+    "other_data_errors",
     "profiles_of",
     "single_operator_calls",
     "table",
@@ -98,6 +99,23 @@ def data_spreads(
             values = variances[profile, "m0plus" if soft else "m4"]
             found[profile, build] = float(np.sqrt(np.mean(values)))
     return found
+
+
+def other_data_errors(
+    counted: CountedSet, calls: Mapping[str, KernelCall], results: Sequence[FitResult]
+) -> dict[str, list[float]]:
+    """Relative errors by build for the same models with two other inputs, which no fit has seen."""
+    per_turn = {(result.profile, result.build): result for result in results}
+    errors: dict[str, list[float]] = defaultdict(list)
+    for row in counted.rows("tflm_data_dependence.csv"):
+        build = build_of_name(row["build"])
+        call = calls.get(row["id"])
+        result = per_turn.get((call.profile, build)) if call else None
+        if call and result:
+            turns = np.array([call.trips[level] for level in result.sample.levels])
+            predicted = float((turns @ result.fit.per_turn)[: len(CLASSES)].sum())
+            errors[build] += [predicted / float(row[k]) - 1.0 for k in ("rand1", "rand2")]
+    return dict(errors)
 
 
 def table(results: Sequence[FitResult]) -> str:
@@ -198,6 +216,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.write and options.builds:
         parser.error("--write takes all builds: a profile file holds every one")
+    if options.page and options.only:
+        parser.error("--page takes all operators")
     counted = CountedSet(options.counted)
     only = [name.upper() for name in options.only]
     calls, problems = single_operator_calls(counted)
@@ -226,7 +246,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lines = network_lines(counted, options.builds)
         sys.stdout.write(network_table(lines) + "\n")
         if options.write and options.page:
-            options.page.write_text(accuracy_page(profiles, lines))
+            others = other_data_errors(counted, calls, results)
+            options.page.write_text(accuracy_page(profiles, lines, others))
             sys.stdout.write(f"written: {options.page}\n")
     return 0
 

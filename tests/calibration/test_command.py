@@ -26,13 +26,14 @@ def test_the_page_says_what_misses_the_target():
         NetworkLine("net", "m4.gcc-O3", "construct", "FRAMEWORK", 100, 101),
         NetworkLine("net", "m4.gcc-O3", "allocate_tensors", "FRAMEWORK", 100, None),
     ]
-    page = accuracy_page(profiles, lines)
+    page = accuracy_page(profiles, lines, {"m4.gcc-O3": [0.01, -0.02, 0.0]})
     assert "| models kept out | 1 of 2 | 1 of 2 |" in page
     missed = page.split("## What misses the target")[1].split("##")[0]
     assert "**bad_int8**" in missed
     assert "the spread over data is 2.00 %" in missed
     assert "good_int8" not in missed
     assert "+1.50 % (misses)" in page
+    assert "| m4.gcc-O3 | 3 | 1.00 | 1.90 | -0.33 % |" in page
     assert "not priced" in page
 
 
@@ -52,3 +53,6 @@ def test_profiles_are_written_for_all_builds_or_not_at_all(capsys):
     with pytest.raises(SystemExit):
         main(["--counted", str(SHARED / "counted"), "--write", "--builds", "m4.gcc-O3"])
     assert "--write takes all builds" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--write", "--only", "ADD", "--page", "page.md"])
+    assert "--page takes all operators" in capsys.readouterr().err
