@@ -22,10 +22,12 @@ from mcusim.kernels.cmsis_nn.convolve_trips import (
     columns_of,
     convolve_1x1_trips,
     convolve_old_s8_trips,
+    convolve_one_row_mve_trips,
     convolve_s8_trips,
     convolve_s16_trips,
 )
 from mcusim.kernels.cmsis_nn.matrix_trips import Scaling, nt_t_s8_trips
+from mcusim.kernels.cmsis_nn.one_row_mve import is_unknown, one_row, reads_wrongly
 from mcusim.kernels.contract import BoundKernel, KernelCall
 from mcusim.kernels.reference.conv import conv_shape
 from mcusim.kernels.reference.convolution import Axis, ConvolutionShape, output_scaling
@@ -92,7 +94,19 @@ def _one_row(shape: ConvolutionShape, simd: Simd) -> Dispatch:
     name = f"1×{shape.horizontal.kernel} on one row, steps of whole words: arm_convolve_1_x_n_s8"
     if simd != "mve":
         return Dispatch("arm_convolve_1_x_n_s8", f"{name}, which without MVE is arm_convolve_s8")
-    return Dispatch("arm_convolve_1_x_n_s8", name)
+    if not reads_wrongly(shape):
+        return Dispatch("arm_convolve_1_x_n_s8", name)
+    if one_row(shape).refuses:
+        wrong = "refuses this layer and computes nothing: its output is whatever memory held"
+    elif is_unknown(shape):
+        wrong = "computes other outputs than asked, some from memory beyond its tensors"
+    else:
+        wrong = "computes other outputs than asked, those given here"
+    warning = (
+        f"with MVE and a stride of {shape.horizontal.stride}, arm_convolve_1_x_n_s8 of this "
+        f"version {wrong}"
+    )
+    return Dispatch("arm_convolve_1_x_n_s8", name, (warning,))
 
 
 def _why_general(shape: ConvolutionShape, is_one_group: bool) -> str:
@@ -190,6 +204,8 @@ def _calls_of(
             functions = convolve_old_s8_trips(shape, scaling)
     elif chosen.function in ("arm_convolve_1x1_s8_fast", "arm_convolve_1x1_s8"):
         functions = convolve_1x1_trips(shape, simd, scaling)
+    elif chosen.function == "arm_convolve_1_x_n_s8" and simd == "mve":
+        functions = convolve_one_row_mve_trips(shape, scaling)
     else:
         functions = convolve_s8_trips(shape, simd, scaling)
     if chosen.function == "arm_convolve_1_x_n_s8" and simd != "mve":
@@ -243,8 +259,6 @@ def _case_s8(case: LibraryCase, configuration: Configuration) -> tuple[KernelCal
 
 
 def _case_s16(case: LibraryCase, configuration: Configuration) -> tuple[KernelCall, ...]:
-    if configuration.simd == "mve":
-        return ()
     return _calls_s16(_case_shape(case.params), configuration, _case_scaling(case), wide=True)
 
 

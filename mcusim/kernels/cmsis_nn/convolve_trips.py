@@ -7,11 +7,13 @@ from mcusim.kernels.cmsis_nn.column_trips import gather_trips, tap_trips
 from mcusim.kernels.cmsis_nn.matrix_trips import (
     Scaling,
     nt_t_s8_trips,
+    nt_t_s16_mve_trips,
     pixel_pair_s16_trips,
     pixel_pair_trips,
     tail_trips,
     widening_trips,
 )
+from mcusim.kernels.cmsis_nn.one_row_mve import one_row
 from mcusim.kernels.contract import Trips
 from mcusim.kernels.reference.convolution import ConvolutionShape
 
@@ -20,6 +22,7 @@ __all__ = [
     "columns_of",
     "convolve_1x1_trips",
     "convolve_old_s8_trips",
+    "convolve_one_row_mve_trips",
     "convolve_s8_trips",
     "convolve_s16_trips",
 ]
@@ -139,17 +142,70 @@ def convolve_1x1_trips(
     return (first, ("arm_nn_mat_mult_nt_t_s8", product))
 
 
+def convolve_one_row_mve_trips(
+    shape: ConvolutionShape, scaling: Scaling
+) -> tuple[FunctionTrips, ...]:
+    """Turns of ``arm_convolve_1_x_n_s8`` with MVE: three matrix products for each image."""
+    cut, axis, channels = one_row(shape), shape.horizontal, shape.in_channels
+    total = (axis.outputs - 1) * axis.stride + axis.kernel - axis.inputs
+    after = cut.right * channels if total % 2 else axis.padding * channels
+    bytes_moved = (
+        axis.padding * channels, axis.kernel * channels, (axis.kernel - 1) * channels, after
+    )  # fmt: skip
+    runs = shape.batches * (not cut.refuses and not cut.general)
+    trips = {
+        "call": 1.0,
+        "batch": runs,
+        "move.step": runs * sum(-(-size // _MVE_BYTES) for size in bytes_moved),
+    }
+    first: tuple[FunctionTrips, ...] = (("arm_convolve_1_x_n_s8", trips),)
+    if cut.general:
+        return first + _convolve_mve(shape, scaling)
+    calls = [(runs, rows) for rows in (cut.left, cut.middle, cut.right)]
+    product = nt_t_s8_trips(calls, shape.out_channels, columns_of(shape), "mve", scaling)
+    return (*first, ("arm_nn_mat_mult_nt_t_s8", product))
+
+
+def _convolve_s16_mve(shape: ConvolutionShape, wide: bool) -> tuple[FunctionTrips, ...]:
+    per_image = shape.vertical.outputs * shape.horizontal.outputs
+    taps = tap_trips(shape)
+    steps = -(-2 * shape.in_channels // _MVE_BYTES)
+    trips = (
+        {
+            "call": 1.0,
+            "batch": shape.batches,
+            "row": shape.batches * shape.vertical.outputs,
+            "pixel": shape.pixels,
+            "kernel_row": shape.pixels * shape.vertical.kernel,
+        }
+        | taps
+        | {
+            "copy.step": taps["tap_inside"] * steps,
+            "fill.step": (taps["tap"] - taps["tap_inside"]) * steps,
+            "product": shape.batches * -(-per_image // 4),
+        }
+    )
+    calls = [
+        (shape.batches * (per_image // 4), 4),
+        (shape.batches * (per_image % 4 > 0), per_image % 4),
+    ]
+    product = nt_t_s16_mve_trips(calls, shape.out_channels, shape.taps * shape.in_channels, wide)
+    return (("arm_convolve_s16", trips), ("arm_nn_mat_mult_nt_t_s16", product))
+
+
 def convolve_s16_trips(
     shape: ConvolutionShape, simd: Simd, scaling: Scaling, wide: bool
 ) -> tuple[FunctionTrips, ...]:
-    """Turns of ``arm_convolve_s16`` without MVE, and of the function that it calls.
+    """Turns of ``arm_convolve_s16`` and of the function that it calls.
 
     Args:
         shape: of the convolution; the library ignores groups.
-        simd: ``"none"`` or ``"dsp"``.
+        simd: of the core.
         scaling: of the outputs.
         wide: whether sums are taken to 64 bits, as with an int64 bias.
     """
+    if simd == "mve":
+        return _convolve_s16_mve(shape, wide)
     per_image = shape.vertical.outputs * shape.horizontal.outputs
     columns = shape.taps * shape.in_channels
     pairs = shape.batches * (per_image // 2)

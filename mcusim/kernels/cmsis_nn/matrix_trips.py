@@ -10,6 +10,7 @@ from mcusim.kernels.cmsis_nn.buffers import Simd
 __all__ = [
     "Scaling",
     "nt_t_s8_trips",
+    "nt_t_s16_mve_trips",
     "pixel_pair_s16_trips",
     "pixel_pair_trips",
     "tail_trips",
@@ -170,9 +171,7 @@ def nt_t_s8_trips(
 def _mve(
     calls: Iterable[tuple[int, int]], count: int, channels: int, columns: int
 ) -> dict[str, float]:
-    listed = list(calls)
-    fours = sum(times * (rows // _MVE_TILE) for times, rows in listed)
-    single = sum(times * (rows % _MVE_TILE) for times, rows in listed)
+    fours, single = _tiles(calls)
     steps = -(-columns // _MVE_LANES)
     return {
         "call": count,
@@ -185,3 +184,37 @@ def _mve(
         "row.vector": single * (channels // 4),
         "row.tail": single * (channels % 4),
     }
+
+
+def nt_t_s16_mve_trips(
+    calls: Iterable[tuple[int, int]], channels: int, columns: int, wide: bool
+) -> dict[str, float]:
+    """Turns of ``arm_nn_mat_mult_nt_t_s16``, which only MVE has.
+
+    Args:
+        calls: how many calls of how many rows (pixels) each.
+        channels: filters.
+        columns: products of an output.
+        wide: sums are taken to 64 bits after 512 products, as with an int64 bias.
+    """
+    listed = list(calls)
+    fours, single = _tiles(listed)
+    fast = min(columns, _LONGEST_NARROW_SUM) if wide else columns
+    steps = -(-fast // (_MVE_LANES // 2))
+    trips: dict[str, float] = {"call": sum(times for times, _ in listed)}
+    for name, tiles in (("four_rows", fours), ("row", single)):
+        trips |= {
+            name: tiles,
+            f"{name}.filter": tiles * channels,
+            f"{name}.narrow": tiles * channels * (not wide),
+            f"{name}.step": tiles * channels * steps,
+            f"{name}.wide_product": tiles * channels * (columns - fast),
+        }
+    return trips
+
+
+def _tiles(calls: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """Tiles of four rows, and the rows that are left, over some calls."""
+    listed = list(calls)
+    fours = sum(times * (rows // _MVE_TILE) for times, rows in listed)
+    return fours, sum(times * (rows % _MVE_TILE) for times, rows in listed)
