@@ -145,11 +145,13 @@ def _other_data(errors: Mapping[str, Sequence[float]]) -> list[str]:
         "| build | runs | median | 95 % | mean, signed |",
         "|---|--:|--:|--:|--:|",
     ]
-    return text + [
-        f"| {build} | {len(found)} | {_percent(float(np.median(np.abs(found))))} "
-        f"| {_percent(float(np.quantile(np.abs(found), 0.95)))} | {_signed(float(np.mean(found)))} |"
-        for build, found in sorted(errors.items())
-    ]
+    for build, found in sorted(errors.items()):
+        median, p95 = (float(q) for q in np.quantile(np.abs(found), [0.5, 0.95]))
+        text.append(
+            f"| {build} | {len(found)} | {_percent(median)} | {_percent(p95)} "
+            f"| {_signed(float(np.mean(found)))} |"
+        )
+    return text
 
 
 def _networks(lines: Iterable[NetworkLine]) -> list[str]:
