@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mcusim.errors import InputError, McusimError, ModelError, UnsupportedOperatorError
+from mcusim.errors import InputError, McusimError
 from mcusim.graph import Array, DType, Graph, Node, Subgraph, Tensor
-from mcusim.kernels.contract import BoundKernel
+from mcusim.kernels.contract import BoundKernel, placed
 from mcusim.kernels.reference import control_flow
 from mcusim.runtimes import Runtime, select
+from mcusim.runtimes.acceptance import accepted_nodes
 
 __all__ = ["Interpreter", "RunResult", "run"]
 
@@ -166,9 +167,11 @@ class _Program:
         self.graph = graph
         self.resources = control_flow.Resources()
         self._runtime = runtime
+        last_uses = [_last_uses(s) for s in graph.subgraphs]
+        self.steps: list[list[_Step]] = [[] for _ in graph.subgraphs]
         try:
-            _require_no_cycle(graph)
-            self.steps = [self._prepared(i, s) for i, s in enumerate(graph.subgraphs)]
+            for index, node in accepted_nodes(graph, runtime):
+                self.steps[index].append(self._step(index, node, last_uses[index][node.index]))
         except McusimError as error:
             raise type(error)(f"{graph.name}: {error}") from None
         self.constants = [
@@ -193,52 +196,11 @@ class _Program:
         for start in range(0, size, part):
             yield _Machine(self, min(part, size - start))
 
-    def _prepared(self, index: int, subgraph: Subgraph) -> list[_Step]:
-        known = {
-            t.index for t in subgraph.tensors if t.is_constant or t.is_variable or not t.elements
-        }
-        known.update(subgraph.inputs)
-        last_uses = _last_uses(subgraph)
-        steps = []
-        for node in subgraph.nodes:
-            for tensor in node.inputs:
-                if tensor is not None and tensor.index not in known:
-                    raise ModelError(
-                        f"operator {node.index} ({node.name}) reads tensor {tensor.index} "
-                        f"({tensor.name!r}), which nothing computes before it"
-                    )
-            known.update(t.index for t in node.outputs)
-            steps.append(self._step(index, node, last_uses[node.index]))
-        missing = [i for i in subgraph.outputs if i not in known]
-        if missing:
-            raise ModelError(f"subgraph {index}: nothing computes its output, tensor {missing[0]}")
-        return steps
-
     def _step(self, subgraph: int, node: Node, last_uses: tuple[int, ...]) -> _Step:
-        for tensor in node.outputs:
-            if tensor.shape != (0,) and any(extent <= 0 for extent in tensor.shape):
-                raise UnsupportedOperatorError(
-                    f"operator {node.index} ({node.name}): output {tensor.name!r} has the dynamic "
-                    f"shape {tensor.shape}; TFLite Micro has no dynamic tensors"
-                )
-        for tensor in node.intermediates:
-            if tensor.elements:
-                raise UnsupportedOperatorError(
-                    f"operator {node.index} ({node.name}): intermediate tensor {tensor.name!r} has "
-                    f"{tensor.elements} elements; TFLite Micro takes only empty ones"
-                )
-        if not self._runtime.supports(node.name):
-            raise UnsupportedOperatorError(
-                f"operator {node.index} ({node.operator.custom_code or node.name}): "
-                "mcusim has no kernel for it"
-            )
-        try:
-            if node.name in control_flow.CONTROL_FLOW:
-                control = control_flow.prepare(node, self.graph, subgraph, self.resources)
-                return _Step(node, None, control, last_uses)
-            return _Step(node, self._runtime.bind(node), None, last_uses)
-        except McusimError as error:
-            raise _placed(error, node) from None
+        if node.name in control_flow.CONTROL_FLOW:
+            control = control_flow.prepare(node, self.graph, subgraph, self.resources)
+            return _Step(node, None, control, last_uses)
+        return _Step(node, self._runtime.bind(node), None, last_uses)
 
 
 class _Machine:
@@ -300,7 +262,7 @@ class _Machine:
                 elif step.kernel is not None:
                     results = step.kernel(arguments)
             except McusimError as error:
-                raise self._named(_placed(error, node)) from None
+                raise self._named(placed(error, node)) from None
             for tensor, result in zip(node.outputs, results, strict=True):
                 array = result
                 if len(array) != self.size:
@@ -325,33 +287,6 @@ class _Machine:
     def _named(self, error: McusimError) -> McusimError:
         name = self._program.graph.name
         return error if str(error).startswith(f"{name}: ") else type(error)(f"{name}: {error}")
-
-
-def _placed(error: McusimError, node: Node) -> McusimError:
-    """The error with its operator named, where its text does not."""
-    if f"operator {node.index} (" in str(error) or ": operator " in str(error):
-        return error
-    return type(error)(f"operator {node.index} ({node.name}): {error}")
-
-
-def _require_no_cycle(graph: Graph) -> None:
-    """Raise ModelError where a subgraph runs itself, through others or not."""
-    calls = [
-        {i for n in s.nodes for i in control_flow.called_subgraphs(n)} for s in graph.subgraphs
-    ]
-    done: set[int] = set()
-
-    def visit(index: int, path: frozenset[int]) -> None:
-        if index in path:
-            raise ModelError(f"subgraph {index} runs itself without end")
-        if index in done or not 0 <= index < len(calls):
-            return
-        for called in calls[index]:
-            visit(called, path | {index})
-        done.add(index)
-
-    for index in range(len(calls)):
-        visit(index, frozenset())
 
 
 def _last_uses(subgraph: Subgraph) -> list[tuple[int, ...]]:

@@ -37,7 +37,7 @@ from mcusim.runtimes.tflm_structs import (
     TENSOR,
 )
 
-__all__ = ["ArenaPlan", "plan_arena"]
+__all__ = ["ArenaPlan", "offline_offsets", "plan_arena"]
 
 _Key = TypeVar("_Key")
 
@@ -116,7 +116,7 @@ def plan_arena(graph: Graph, target: Target) -> ArenaPlan:
     scratch = _prepare(graph, target, tail, resources)
     if scratch:
         tail.structs("scratch buffer handles", SCRATCH_BUFFER_HANDLE, len(scratch))
-    offline = _offline_offsets(graph)
+    offline = offline_offsets(graph)
     _allocate_variables(graph, offline, tail)
     head, placements = _plan_head(graph, scratch, offline, resources)
     _finish(graph, target, tail)
@@ -217,8 +217,12 @@ def _allocate_variables(graph: Graph, offline: list[int] | None, tail: _Tail) ->
                 tail.bytes("variable tensors", _bytes(tensor))
 
 
-def _offline_offsets(graph: Graph) -> list[int] | None:
-    """The model's own plan: an offset for each tensor of all subgraphs, -1 where there is none."""
+def offline_offsets(graph: Graph) -> list[int] | None:
+    """The model's own plan: an offset for each tensor of all subgraphs, -1 where there is none.
+
+    Raises:
+        ModelError: it plans another number of tensors than the model has.
+    """
     content = graph.metadata.get("OfflineMemoryAllocation")
     if content is None:
         return None
@@ -226,8 +230,7 @@ def _offline_offsets(graph: Graph) -> list[int] | None:
     given = struct.unpack_from("<I", content, 8)[0] if len(content) >= 12 else 0
     if given != wanted or len(content) < 12 + 4 * wanted:
         raise ModelError(
-            f"{graph.name}: metadata OfflineMemoryAllocation plans {given} tensors, "
-            f"the model has {wanted}"
+            f"metadata OfflineMemoryAllocation plans {given} tensors, the model has {wanted}"
         )
     return list(struct.unpack_from(f"<{wanted}i", content, 12))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from mcusim.errors import InputError, ModelError, UnsupportedOperatorError
+from mcusim.errors import InputError
 from mcusim.graph import DType, Node
 from mcusim.kernels.cmsis_nn import KERNELS as CMSIS_NN_KERNELS
 from mcusim.kernels.cmsis_nn.contract import SIMD_OF_CORE, Configuration, Generation
@@ -76,14 +76,27 @@ class Runtime:
         """Whether mcusim has a kernel of the operator."""
         return operator in REFERENCE_KERNELS
 
+    def check(self, node: Node) -> None:
+        """Raise what :meth:`bind` and :meth:`calls` raise.
+
+        Prepare of TFLM's kernels around CMSIS-NN makes the checks of its reference kernels.
+
+        Raises:
+            UnsupportedOperatorError: the runtime refuses the node.
+            ModelError: the node makes no sense.
+        """
+        if self._is_2020:
+            tflm_2020.check(node)
+        REFERENCE_KERNELS[node.name].check(node)
+
     def bind(self, node: Node) -> BoundKernel:
         """Prepare a node with the kernel that the runtime chooses.
 
         Raises:
             UnsupportedOperatorError: the runtime refuses the node.
+            ModelError: the node makes no sense.
         """
-        if self._is_2020:
-            tflm_2020.check(node)
+        self.check(node)
         kernel = CMSIS_NN_KERNELS.get(node.name) if self.has_cmsis_nn else None
         if kernel is not None and kernel.accepts(node, self.configuration):
             return kernel.bind(node, self.configuration)
@@ -94,12 +107,12 @@ class Runtime:
 
         Raises:
             UnsupportedOperatorError: the runtime refuses the node.
+            ModelError: the node makes no sense.
         """
+        self.check(node)
         if not self.has_cmsis_nn:
-            yield REFERENCE_KERNELS[node.name].call(node)
+            yield REFERENCE_KERNELS[node.name].count(node)
             return
-        if self._is_2020:
-            tflm_2020.check(node)
         kernel = CMSIS_NN_KERNELS.get(node.name)
         if kernel is not None and kernel.accepts(node, self.configuration):
             yield from kernel.calls(node, self.configuration)
@@ -108,7 +121,7 @@ class Runtime:
 
     def _reference_call(self, node: Node) -> KernelCall:
         """The reference kernel in a build with CMSIS-NN, and why it runs."""
-        call = REFERENCE_KERNELS[node.name].call(node)
+        call = REFERENCE_KERNELS[node.name].count(node)
         if self._is_2020:
             call = tflm_2020.reference_call(node, call)
         elif self.configuration.generation != "2026":
@@ -179,15 +192,6 @@ def library_configuration(
     return Configuration(simd, generation, single_rounding)
 
 
-def require_kernel(runtime: Runtime, node: Node) -> None:
-    """Raise UnsupportedOperatorError where mcusim has no kernel of the operator."""
-    if not runtime.supports(node.name):
-        raise UnsupportedOperatorError(
-            f"operator {node.index} ({node.name}): runtime {runtime.name} has no such kernel in "
-            "mcusim"
-        )
-
-
 def _why_not(node: Node) -> str:
     """Why CMSIS-NN does not run a layer."""
     if node.name not in CMSIS_NN_KERNELS:
@@ -196,20 +200,3 @@ def _why_not(node: Node) -> str:
     if tensors and tensors[0].dtype not in (DType.INT8, DType.INT16):
         return f"CMSIS-NN has no {tensors[0].dtype.value} kernel for it"
     return "CMSIS-NN does not take these shapes or types"
-
-
-def sensible_calls(runtime: Runtime, node: Node) -> tuple[KernelCall, ...]:
-    """What :meth:`Runtime.calls` yields.
-
-    Raises:
-        UnsupportedOperatorError: there is no such kernel, or the runtime refuses the node.
-        ModelError: the kernel cannot make sense of the node.
-    """
-    require_kernel(runtime, node)
-    try:
-        return tuple(runtime.calls(node))
-    except (ArithmeticError, LookupError, ValueError) as error:
-        raise ModelError(
-            f"operator {node.index} ({node.name}): its tensors or options make no sense to the "
-            f"kernel ({error})"
-        ) from error

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from mcusim.errors import ModelError
+from mcusim.errors import McusimError
 from mcusim.graph import Graph, Node
 from mcusim.kernels.contract import KernelCall
-from mcusim.kernels.reference.control_flow import called_subgraphs
+from mcusim.kernels.reference import control_flow
 from mcusim.runtimes import tflm_2020
 from mcusim.runtimes.abi import ARM_EABI
+from mcusim.runtimes.acceptance import accepted_nodes
 from mcusim.runtimes.arena import plan_arena
 from mcusim.runtimes.framework import allocate_call, construct_call, invoke_call
 from mcusim.runtimes.kernel_requests import Target
 from mcusim.runtimes.older_requests import older_scratch_bytes
 from mcusim.runtimes.plan import LayerPlan, Plan
-from mcusim.runtimes.selection import Runtime, select, sensible_calls
+from mcusim.runtimes.selection import Runtime, select
 
 __all__ = ["plan"]
 
@@ -48,12 +49,13 @@ def plan(
     """
     chosen = select(runtime, core, single_rounding)
     configuration = chosen.configuration
-    # The arena first: it refuses subgraphs that call each other without end.
+    own_calls = _own_calls(graph, chosen)
+    # The arena next: it refuses subgraphs whose calls of each other multiply beyond measure.
     arena = plan_arena(graph, Target(ARM_EABI, chosen.has_cmsis_nn, configuration.simd))
     newest = configuration.generation == "2026"
     layers = []
     for node in graph.main.nodes:
-        calls = tuple(_calls(graph, node, chosen))
+        calls = tuple(_calls(graph, own_calls, 0, node))
         if newest:
             scratch = arena.scratch_bytes.get((0, node.index), 0)
         else:
@@ -81,15 +83,31 @@ def plan(
     )
 
 
-def _calls(graph: Graph, node: Node, runtime: Runtime) -> Iterator[KernelCall]:
-    """The node's own kernel, and those of the subgraph that it runs."""
+def _own_calls(graph: Graph, runtime: Runtime) -> dict[tuple[int, int], tuple[KernelCall, ...]]:
+    """What each operator runs itself, by subgraph and operator; refused as a run refuses it."""
+    resources = control_flow.Resources()
+    calls = {}
     try:
-        yield from sensible_calls(runtime, node)
-    except ModelError as error:
-        raise type(error)(f"{graph.name}: {error}") from error
+        for subgraph, node in accepted_nodes(graph, runtime):
+            if node.name in control_flow.CONTROL_FLOW:
+                control_flow.prepare(node, graph, subgraph, resources)
+            calls[subgraph, node.index] = tuple(runtime.calls(node))
+    except McusimError as error:
+        raise type(error)(f"{graph.name}: {error}") from None
+    return calls
+
+
+def _calls(
+    graph: Graph,
+    own: Mapping[tuple[int, int], tuple[KernelCall, ...]],
+    at: int,
+    node: Node,
+) -> Iterator[KernelCall]:
+    """The node's own kernels, and those of the subgraph that it runs."""
+    yield from own[at, node.index]
     for subgraph, warning in _inner(node):
         for inner in graph.subgraphs[subgraph].nodes:
-            for inner_call in _calls(graph, inner, runtime):
+            for inner_call in _calls(graph, own, subgraph, inner):
                 yield replace(inner_call, warnings=(*inner_call.warnings, warning))
 
 
@@ -123,7 +141,7 @@ def _older_warnings(
 
 def _inner(node: Node) -> Iterator[tuple[int, str]]:
     """Subgraphs that one run of the operator is taken to execute, and what that leaves out."""
-    called = tuple(called_subgraphs(node))
+    called = tuple(control_flow.called_subgraphs(node))
     if node.name == "WHILE":
         for subgraph in called:
             yield subgraph, f"counted once for WHILE {node.index}: its turns depend on data"

@@ -165,7 +165,7 @@ def _prepare_var_handle(node: Node, graph: Graph, subgraph: int, resources: Reso
     identifier = resources.identifier(container, node.options.text("shared_name"))
     output = node.output()
     resources.handles[subgraph, output.index] = identifier
-    handle = np.full((1, *output.shape), identifier, np.int32)
+    handle = np.broadcast_to(np.int32(identifier), (1, *output.shape))
 
     def run(machine: Machine, inputs: Sequence[Array | None]) -> Sequence[Array]:
         return (handle,)
@@ -197,7 +197,7 @@ def _prepare_assign(node: Node, graph: Graph, subgraph: int, resources: Resource
     if identifier is not None and identifier not in resources.initial:
         # TFLM fills the bytes of any type with the low byte of the zero point.
         fill = np.uint8(value.zero_point & 0xFF)
-        resources.initial[identifier] = np.full(value.bytes, fill)
+        resources.initial[identifier] = np.broadcast_to(fill, value.bytes)
 
     def run(machine: Machine, inputs: Sequence[Array | None]) -> Sequence[Array]:
         memory, given = _variable(node, machine, inputs[0]), inputs[1]
