@@ -37,7 +37,7 @@ def mcusim_command(capsys, *arguments):
 def test_help_lists_the_commands(capsys):
     code, out, _ = mcusim_command(capsys, "--help")
     assert code == 0
-    for name in ("run", "boards", "networks"):
+    for name in ("run", "boards", "networks", "verify"):
         assert name in out
 
 
@@ -57,7 +57,7 @@ def test_version_is_the_package_s(capsys):
     assert mcusim_command(capsys, "--version")[1] == f"mcusim {version}\n"
 
 
-@pytest.mark.parametrize("command", ["run", "boards", "networks"])
+@pytest.mark.parametrize("command", ["run", "boards", "networks", "verify"])
 def test_every_command_has_help(capsys, command):
     code, out, _ = mcusim_command(capsys, command, "--help")
     assert code == 0
@@ -71,6 +71,18 @@ def test_run_prints_table_totals_and_the_state_of_the_board(capsys, model):
     assert "latency" in out
     assert "uncalibrated board" in out
     assert "…" not in out
+
+
+def test_why_names_each_layer_s_function_and_scratch(capsys, tmp_path):
+    path = tmp_path / "conv.tflite"
+    path.write_bytes(write(convolution()))
+    runtime = ["--runtime", "cmsis-nn"]
+    plain = mcusim_command(capsys, "run", path, *ON_BOARD, *runtime)[1]
+    told = mcusim_command(capsys, "run", path, *ON_BOARD, *runtime, "--why")[1]
+    assert "arm_convolve_s8" in plain
+    assert "why " not in plain
+    assert "why       0 CONV_2D: 3×3: arm_convolve_s8" in told
+    assert "576 scratch bytes" in told
 
 
 def test_settings_reach_the_estimate(capsys, model, tmp_path):

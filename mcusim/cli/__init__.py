@@ -16,6 +16,7 @@ _COMMANDS = {
     "boards": "List the boards, or show one with the source of each number.",
     "networks": "List the networks of the zoo.",
     "run": "Estimate what a model takes on a board, and run it on inputs.",
+    "verify": "Compare the bits of two runtimes, and say why they differ.",
 }
 
 

@@ -1,0 +1,120 @@
+"""Where two runtimes differ in a bit: the operator, the element, the sum and the rounding step."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import mcusim
+from mcusim import cli
+from mcusim.errors import InputError
+from mcusim.graph import DType, Graph, Options
+from mcusim.tflite import write
+from mcusim.verify import random_inputs, verify, ways
+from tests.oracles import activation, constant, quantized, single_operator
+from tests.small_models import pooling
+
+
+def convolution(dilation: int = 1, scales: tuple[float, ...] = (2**-6, 2**-7, 2**-8)) -> Graph:
+    """A convolution whose multipliers are powers of two, so that ties are frequent."""
+    random = np.random.default_rng(0)
+    channels, extent = len(scales), 12 - 2 * dilation
+    weights = random.integers(-127, 128, (channels, 3, 3, 8)).astype(np.int8)
+    bias = random.integers(-1000, 1000, channels).astype(np.int32)
+    zero = [0] * channels
+    return single_operator(
+        "CONV_2D",
+        [
+            activation((1, 12, 12, 8), DType.INT8, quantized(0.5, 3)),
+            constant(weights, quantized(list(scales), zero)),
+            constant(bias, quantized([0.5 * s for s in scales], zero)),
+        ],
+        [activation((1, extent, extent, channels), DType.INT8, quantized(1.0, -4))],
+        Options(
+            {
+                "padding": "VALID",
+                "stride_w": 1,
+                "stride_h": 1,
+                "dilation_h_factor": dilation,
+                "dilation_w_factor": dilation,
+            }
+        ),
+        "Conv2DOptions",
+        version=3,
+    )
+
+
+def test_the_default_build_has_the_bits_of_the_reference():
+    found = verify(convolution())
+    assert found.equal
+    assert (found.differences, found.carried, found.outputs_equal) == ((), (), True)
+    assert (found.runtime, found.against, found.inferences) == ("cmsis-nn", "tflm", 8)
+
+
+def test_what_lies_at_a_half_or_just_below_is_moved_by_the_second_rounding():
+    """110.496 is 110 rounded once, but 111 by way of 110.5; -6.5 is -6 once, and -7 twice."""
+    found = verify(convolution(), single_rounding=True)
+    (difference,) = found.differences
+    assert difference.why == "the same sum, rounded once, against rounded twice"
+    assert abs(difference.value - difference.other) == difference.largest == 1
+    assert difference.way is not None
+    assert difference.other_way is not None
+    assert difference.way.accumulator == difference.other_way.accumulator
+    exact = float(difference.way.rounding.split(" = ")[1].split(",")[0])
+    assert exact % 1 == pytest.approx(0.5, abs=0.01)
+
+
+def test_what_the_first_way_gives_is_what_the_reference_stores():
+    graph = convolution()
+    (x,) = random_inputs(graph, 1)
+    stored = mcusim.run(graph, [x[0]]).outputs[0]
+    node = graph.main.node(0)
+    inputs = [x[0], node.input(1).data, node.input(2).data]
+    for position in np.ndindex(*stored.shape):
+        assert ways(node, inputs, position)[0].value == stored[position]
+
+
+def test_a_library_that_ignores_dilation_sums_something_else():
+    (difference,) = verify(convolution(2), runtime="cmsis-nn@2021").differences
+    assert difference.why == "other sums: dilation ignored, against as the operator asks"
+    assert any("dilation" in warning for warning in difference.warnings)
+    assert difference.largest > 1
+
+
+def test_a_runtime_against_itself_is_equal():
+    assert verify(convolution(), runtime="tflm", against="tflm").equal
+
+
+def test_inputs_are_those_that_were_given():
+    assert verify(pooling(), [np.zeros((1, 8, 8, 4), np.int8)], runtime="tflm").inferences == 1
+    with pytest.raises(InputError, match="1 inputs"):
+        verify(pooling(), [])
+
+
+def test_random_inputs_fill_the_type():
+    (x,) = random_inputs(pooling(), 32)
+    assert x.shape == (32, 1, 8, 8, 4)
+    assert (x.min(), x.max()) == (-128, 127)
+
+
+@pytest.mark.parametrize(("arguments", "code"), [([], 0), (["--single-rounding"], 1)])
+def test_the_exit_code_tells_whether_bits_differ(capsys, tmp_path, arguments, code):
+    path = tmp_path / "conv.tflite"
+    path.write_bytes(write(convolution()))
+    np.save(tmp_path / "x.npy", random_inputs(convolution())[0])
+    command = ["verify", str(path), "--inputs", str(tmp_path / "x.npy"), *arguments]
+    assert cli._run(command) == code
+    out = capsys.readouterr().out
+    if code:
+        assert "operator 0 (CONV_2D)" in out
+        assert "accumulator" in out
+        assert "rounded twice" in out
+    else:
+        assert "every tensor has the same bits" in out
+
+
+def test_an_unknown_runtime_is_exit_code_2(capsys, tmp_path):
+    path = tmp_path / "pool.tflite"
+    path.write_bytes(write(pooling()))
+    assert cli._run(["verify", str(path), "--against", "tvm"]) == 2
+    assert "runtime 'tvm' is not known" in capsys.readouterr().err
