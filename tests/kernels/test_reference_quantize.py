@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcusim.graph import Array, DType, Graph, Quantization
+from mcusim.kernels.reference import KERNELS
 from tests.kernels.agreement import assert_agrees, assert_both_refuse, model, values
 from tests.kernels.elementwise_models import floats, quantizations
 from tests.kernels.single_operators import assert_golden
-from tests.oracles import activation, quantized
+from tests.oracles import activation, constant, quantized
 from tests.shared import needs_shared
 
 INT8, INT16, INT32, INT64 = DType.INT8, DType.INT16, DType.INT32, DType.INT64
@@ -93,3 +94,14 @@ def test_refusals(graph: Graph, reason: str) -> None:
 @pytest.mark.parametrize("stem", ["quantize", "dequantize"])
 def test_recorded_outputs(stem: str) -> None:
     assert assert_golden(stem) > 10
+
+
+def test_products_of_dequantize_end_early_for_zero_and_powers_of_two() -> None:
+    """1.25 times 1.5 is less than 2 and is shifted, 1.25 times 1.75 is not."""
+    stored = np.array([0, 1, -64, 3, 7, -7], np.int8)
+    graph = model(
+        "DEQUANTIZE", [constant(stored, quantized(1.25))], [activation((6,), DType.FLOAT32)]
+    )
+    trips = KERNELS["DEQUANTIZE"].call(graph.main.node(0)).trips
+    levels = ("zero", "power", "whole", "shifted")
+    assert [round(trips[level], 9) for level in levels] == [1, 2, 2, 1]

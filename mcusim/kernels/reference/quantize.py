@@ -130,8 +130,32 @@ def _quantize_call(node: Node) -> KernelCall:
     return path_call(node, paths)
 
 
+def _dequantize_call(node: Node) -> KernelCall:
+    """Kernel and trips of DEQUANTIZE, which multiplies doubles in software on most cores.
+
+    libgcc's ``__muldf3`` returns early for zero and for a power of two; otherwise the product of
+    the significands is ``whole`` when it is 2 or more, and ``shifted`` once when it is less.
+    """
+    source = node.input(0)
+    if source.data is not None:
+        stored = source.data.astype(np.int64)
+    else:
+        # Every value, since few are powers of two.
+        limits = np.iinfo(source.dtype.numpy)
+        stored = np.arange(limits.min, limits.max + 1, dtype=np.int64)
+    values = stored - source.zero_point
+    zero = values == 0
+    significands, _ = np.frexp(np.abs(values).astype(np.float64))
+    power = significands == 0.5
+    whole = significands * np.frexp(source.scale)[0] >= 0.5
+    return path_call(
+        node,
+        {"zero": zero, "power": power, "whole": whole & ~power, "shifted": ~whole & ~zero & ~power},
+    )
+
+
 KERNELS: tuple[Kernel, ...] = (
     Kernel("QUANTIZE", _prepare_quantize, _quantize_call),
-    Kernel("DEQUANTIZE", _prepare_dequantize, unary_call),
+    Kernel("DEQUANTIZE", _prepare_dequantize, _dequantize_call),
     Kernel("CAST", _prepare_cast, unary_call),
 )
