@@ -58,6 +58,10 @@ def profile_name(function: str, configuration: Configuration) -> str:
     return f"{folder}/{function}"
 
 
+def _keeps_inputs(node: Node, configuration: Configuration) -> BoundKernel | None:
+    return None
+
+
 @dataclass(frozen=True)
 class LibraryKernel:
     """One operator as TFLM runs it with CMSIS-NN.
@@ -69,12 +73,15 @@ class LibraryKernel:
         bind: prepares the node, returns what runs it with the library's bits.
         calls: the library functions that run, dispatch explained in ``reason``, and the glue
             around them; touches no data, allocates nothing.
+        overwritten: for a kernel that works in place, what computes from its inputs what the first
+            of them holds afterwards, which other layers that read it see; None where it stays.
     """
 
     operator: str
     accepts: Callable[[Node, Configuration], bool]
     bind: Callable[[Node, Configuration], BoundKernel]
     calls: Callable[[Node, Configuration], tuple[KernelCall, ...]]
+    overwritten: Callable[[Node, Configuration], BoundKernel | None] = _keeps_inputs
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,198 @@
+"""ADD, MUL, MAXIMUM and MINIMUM as CMSIS-NN computes them, and the glue in TFLM around them.
+
+Operands of two shapes go to TFLM's reference kernel for ADD and MUL; MAXIMUM and MINIMUM of int8
+have loops of their own for them, which are in :mod:`mcusim.kernels.cmsis_nn.extrema`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from mcusim.graph import Array, DType, Node
+from mcusim.kernels.cmsis_nn.buffers import Simd
+from mcusim.kernels.cmsis_nn.contract import (
+    CaseCalls,
+    Configuration,
+    LibraryCase,
+    LibraryKernel,
+    profile_name,
+)
+from mcusim.kernels.cmsis_nn.elementwise_arithmetic import (
+    Product,
+    Scale,
+    Sum,
+    product_of,
+    sum_of,
+    typical_operands,
+)
+from mcusim.kernels.cmsis_nn.extrema import KERNELS as EXTREMA
+from mcusim.kernels.contract import BoundKernel, KernelCall
+from mcusim.kernels.reference import KERNELS as REFERENCE
+from mcusim.kernels.reference.broadcasting import differ_when_extended
+from mcusim.kernels.reference.pairs import run_flat_pairs, run_pairs
+
+__all__ = ["CASES", "KERNELS", "Dispatch", "dispatch", "elementwise_trips"]
+
+_STEM = {"ADD": "arm_elementwise_add", "MUL": "arm_elementwise_mul"}
+_MVE_LANES = 4
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """The function that computes a layer; none of them needs a buffer.
+
+    Attributes:
+        function: its name.
+        reason: how many elements it takes at a time.
+    """
+
+    function: str
+    reason: str
+
+
+def dispatch(name: str, dtype: DType, simd: Simd) -> Dispatch:
+    """Which function TFLM calls for operands of one shape.
+
+    Args:
+        name: ``"ADD"`` or ``"MUL"``.
+        dtype: int8 or int16.
+        simd: of the core.
+    """
+    function = f"{_STEM[name]}_{'s8' if dtype is DType.INT8 else 's16'}"
+    if simd == "mve":
+        how = "four elements in a vector"
+    elif dtype is DType.INT16:
+        how = "two elements at a time"
+    else:
+        how = "four elements at a time" if simd == "dsp" else "one element at a time without DSP"
+    return Dispatch(function, f"operands of one shape, {how}: `{function}`")
+
+
+def elementwise_trips(elements: int, dtype: DType, simd: Simd) -> dict[str, float]:
+    """Turns of the loops of ``arm_elementwise_add_s8`` and its like."""
+    if simd == "mve":
+        return {"call": 1, "vector": -(-elements // _MVE_LANES)}
+    if dtype is DType.INT8 and simd == "none":
+        return {"call": 1, "element": elements}
+    step = 4 if dtype is DType.INT8 else 2
+    groups, tail = divmod(elements, step)
+    trips: dict[str, float] = {"call": 1, "group": groups, "groups": groups > 0}
+    return trips | {f"tail_{left}": tail == left for left in range(1, step)}
+
+
+def _calls_of(
+    name: str,
+    elements: int,
+    dtype: DType,
+    arithmetic: Sum | Product,
+    configuration: Configuration,
+    operands: tuple[Array, Array] | None = None,
+) -> tuple[KernelCall, ...]:
+    simd = configuration.simd
+    chosen = dispatch(name, dtype, simd)
+    trips = elementwise_trips(elements, dtype, simd)
+    if simd != "mve":
+        first, second = operands or typical_operands(dtype)
+        share = elements / first.size
+        trips |= {
+            level: count * share for level, count in arithmetic.branches(first, second).items()
+        }
+        trips["right_shift"] = elements * arithmetic.right_shifts
+    call = KernelCall(
+        chosen.function, profile_name(chosen.function, configuration), trips, reason=chosen.reason
+    )
+    return (call,)
+
+
+def _case(case: LibraryCase, configuration: Configuration) -> tuple[KernelCall, ...]:
+    name = case.op.removesuffix("_s8").upper()
+    arithmetic = _case_sum(case.params) if name == "ADD" else _case_product(case.params)
+    arrays = case.arrays
+    operands = (arrays["x1"], arrays["x2"]) if "x1" in arrays else None
+    return _calls_of(name, case.params["n"], DType.INT8, arithmetic, configuration, operands)
+
+
+def _case_sum(params: Mapping[str, Any]) -> Sum:
+    return Sum(
+        params["left_shift"],
+        (params["in1_off"], params["in2_off"]),
+        (
+            Scale(params["in1_mult"], params["in1_shift"]),
+            Scale(params["in2_mult"], params["in2_shift"]),
+        ),
+        Scale(params["out_mult"], params["out_shift"]),
+        params["out_off"],
+        _limits(params),
+    )
+
+
+def _case_product(params: Mapping[str, Any]) -> Product:
+    return Product(
+        (params["in1_off"], params["in2_off"]),
+        Scale(params["out_mult"], params["out_shift"]),
+        params["out_off"],
+        _limits(params),
+    )
+
+
+def _limits(params: Mapping[str, Any]) -> tuple[int, int]:
+    low, high = params["act"]
+    return low, high
+
+
+CASES: dict[str, CaseCalls] = {"add_s8": _case, "mul_s8": _case}
+
+
+def _accepts(node: Node, configuration: Configuration) -> bool:
+    dtype = node.input(0).dtype
+    types = (DType.INT8, DType.INT16) if configuration.generation == "2026" else (DType.INT8,)
+    if configuration.generation == "2020" and configuration.simd != "dsp":
+        return False
+    same = not differ_when_extended(node.input(0).shape, node.input(1).shape)
+    return dtype in types and same
+
+
+def _arithmetic(node: Node) -> Sum | Product:
+    return sum_of(node) if node.name == "ADD" else product_of(node)
+
+
+def _bind(node: Node, configuration: Configuration) -> BoundKernel:
+    bound = REFERENCE[node.name].bind(node)
+    if not configuration.single_rounding:
+        # Rounding twice the library has the bits of TFLM's own kernels.
+        return bound
+    compute = partial(_arithmetic(node).results, once=True)
+    if node.output().dtype is DType.INT8:
+        return run_pairs(node, compute)()
+
+    def into(first: Array, second: Array, out: Array) -> None:
+        out[:] = compute(first, second)
+
+    return run_flat_pairs(node, into)
+
+
+def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
+    dtype, output = node.input(0).dtype, node.output()
+    calls = _calls_of(node.name, output.elements, dtype, _arithmetic(node), configuration)
+    ranks = [len(tensor.shape) for tensor in (node.input(0), node.input(1), output)]
+    glue = KernelCall(
+        "EvalAdd" if node.name == "ADD" else "EvalMul",
+        profile_name(f"glue_{node.name.lower()}", configuration),
+        {
+            "call": dtype is DType.INT8,
+            "call_int16": dtype is DType.INT16,
+            "dimension": sum(ranks),
+            "dimension.short": sum(rank for rank in ranks if rank < 4),
+        },
+    )
+    return (*calls, glue)
+
+
+KERNELS: tuple[LibraryKernel, ...] = (
+    LibraryKernel("ADD", _accepts, _bind, _calls),
+    LibraryKernel("MUL", _accepts, _bind, _calls),
+    *EXTREMA,
+)

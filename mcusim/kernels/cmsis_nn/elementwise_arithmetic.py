@@ -1,0 +1,203 @@
+"""Sums and products of quantized elements as CMSIS-NN computes them, and the branches they take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mcusim.graph import Array, DType, Node
+from mcusim.kernels.fixed_point import (
+    Int32Array,
+    activation_range_quantized,
+    multiply_by_quantized_multiplier,
+    multiply_by_quantized_multiplier_once,
+    quantize_multiplier,
+    quantize_multiplier_smaller_than_one,
+    saturating_rounding_doubling_high_mul,
+)
+
+__all__ = ["Product", "Scale", "Sum", "product_of", "sum_of", "typical_operands"]
+
+#: Operands that stand for all that are equally likely: this many of each.
+_TYPICAL = 64
+
+
+@dataclass(frozen=True)
+class Scale:
+    """``multiplier * 2**(shift - 31)``; the shift is positive to the left."""
+
+    multiplier: int
+    shift: int
+
+    def scaled(self, values: Array, once: bool) -> Int32Array:
+        """``arm_nn_requantize`` of int32 values, rounding twice, or once as that build does."""
+        function = (
+            multiply_by_quantized_multiplier_once if once else multiply_by_quantized_multiplier
+        )
+        return function(values, self.multiplier, self.shift)
+
+    def branches(self, values: Array) -> tuple[int, int]:
+        """How many values come out negative, and how many are rounded up."""
+        shifted = (values.astype(np.int64) << max(self.shift, 0)).astype(np.int32)
+        high = saturating_rounding_doubling_high_mul(shifted, self.multiplier).astype(np.int64)
+        mask = (1 << max(-self.shift, 0)) - 1
+        up = (high & mask) > (mask >> 1) + (high < 0)
+        return int((high < 0).sum()), int(up.sum())
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The arithmetic of ``arm_elementwise_add_s8`` and ``arm_elementwise_add_s16``.
+
+    Attributes:
+        left_shift: bits that the common scale is finer by.
+        offsets: added to the operands.
+        operands: bring them to the common scale.
+        output: brings the sum to the output's.
+        output_offset: added then.
+        limits: least and largest result.
+    """
+
+    left_shift: int
+    offsets: tuple[int, int]
+    operands: tuple[Scale, Scale]
+    output: Scale
+    output_offset: int
+    limits: tuple[int, int]
+
+    @property
+    def right_shifts(self) -> int:
+        """How many of the requantizations of an element shift to the right."""
+        return sum(scale.shift < 0 for scale in (*self.operands, self.output))
+
+    def _centred(self, values: Array, position: int) -> Int32Array:
+        shifted = (values.astype(np.int64) + self.offsets[position]) << self.left_shift
+        return shifted.astype(np.int32)
+
+    def _raw(self, first: Array, second: Array, once: bool) -> Int32Array:
+        one, other = self.operands
+        a = one.scaled(self._centred(first, 0), once).astype(np.int64)
+        b = other.scaled(self._centred(second, 1), once)
+        return (a + b).astype(np.int32)
+
+    def results(self, first: Array, second: Array, once: bool = False) -> Array:
+        """Stored sums, in an integer type wide enough.
+
+        Args:
+            first: int8 or int16, broadcast against ``second``.
+            second: of the same type.
+            once: round once, as with ``CMSIS_NN_USE_SINGLE_ROUNDING``.
+        """
+        scaled = self.output.scaled(self._raw(first, second, once), once)
+        return np.clip(scaled.astype(np.int64) + self.output_offset, *self.limits)
+
+    def branches(self, first: Array, second: Array) -> dict[str, float]:
+        """How often conditions hold on which the compiled code may branch."""
+        raw = self._raw(first, second, False)
+        found = [
+            self.operands[0].branches(self._centred(first, 0)),
+            self.operands[1].branches(self._centred(second, 1)),
+            self.output.branches(raw),
+        ]
+        scaled = self.output.scaled(raw, False).astype(np.int64) + self.output_offset
+        return _branches(found, scaled, self.limits)
+
+
+@dataclass(frozen=True)
+class Product:
+    """The arithmetic of ``arm_elementwise_mul_s8`` and ``arm_elementwise_mul_s16``.
+
+    Attributes:
+        offsets: added to the operands.
+        output: brings the product to the output's scale.
+        output_offset: added then.
+        limits: least and largest result.
+    """
+
+    offsets: tuple[int, int]
+    output: Scale
+    output_offset: int
+    limits: tuple[int, int]
+
+    @property
+    def right_shifts(self) -> int:
+        """How many of the requantizations of an element shift to the right."""
+        return int(self.output.shift < 0)
+
+    def _raw(self, first: Array, second: Array) -> Int32Array:
+        one, other = self.offsets
+        product = (first.astype(np.int64) + one) * (second.astype(np.int64) + other)
+        return product.astype(np.int32)
+
+    def results(self, first: Array, second: Array, once: bool = False) -> Array:
+        """Stored products; arguments as of :meth:`Sum.results`."""
+        scaled = self.output.scaled(self._raw(first, second), once).astype(np.int64)
+        return np.clip(scaled + self.output_offset, *self.limits)
+
+    def branches(self, first: Array, second: Array) -> dict[str, float]:
+        """How often conditions hold on which the compiled code may branch."""
+        raw = self._raw(first, second)
+        scaled = self.output.scaled(raw, False).astype(np.int64) + self.output_offset
+        return _branches([self.output.branches(raw)], scaled, self.limits)
+
+
+def _branches(
+    found: list[tuple[int, int]], results: npt.NDArray[np.int64], limits: tuple[int, int]
+) -> dict[str, float]:
+    return {
+        "negative": sum(negative for negative, _ in found),
+        "rounded_up": sum(up for _, up in found),
+        "clamped_low": int((results < limits[0]).sum()),
+        "clamped_high": int((results > limits[1]).sum()),
+    }
+
+
+def typical_operands(dtype: DType) -> tuple[Array, Array]:
+    """Pairs of stored values that stand for all that are equally likely, one dimension each."""
+    limits = np.iinfo(dtype.numpy)
+    step = (int(limits.max) - int(limits.min) + 1) // _TYPICAL
+    values = np.arange(int(limits.min) + step // 2, int(limits.max) + 1, step)
+    first, second = np.meshgrid(values, values + 1)
+    return first.ravel(), second.ravel()
+
+
+def sum_of(node: Node) -> Sum:
+    """The arithmetic of an ADD, as TFLM's ``CalculateOpData`` prepares it."""
+    first, second, output = node.input(0), node.input(1), node.output()
+    left_shift = 15 if output.dtype is DType.INT16 else 20
+    twice_max = 2 * max(first.scale, second.scale)
+    scales = [
+        Scale(*quantize_multiplier_smaller_than_one(real))
+        for real in (
+            first.scale / twice_max,
+            second.scale / twice_max,
+            twice_max / ((1 << left_shift) * output.scale),
+        )
+    ]
+    return Sum(
+        left_shift,
+        (-first.zero_point, -second.zero_point),
+        (scales[0], scales[1]),
+        scales[2],
+        output.zero_point,
+        _activation_limits(node),
+    )
+
+
+def product_of(node: Node) -> Product:
+    """The arithmetic of a MUL, as TFLM's ``CalculateOpDataMul`` prepares it."""
+    first, second, output = node.input(0), node.input(1), node.output()
+    return Product(
+        (-first.zero_point, -second.zero_point),
+        Scale(*quantize_multiplier(first.scale * second.scale / output.scale)),
+        output.zero_point,
+        _activation_limits(node),
+    )
+
+
+def _activation_limits(node: Node) -> tuple[int, int]:
+    output = node.output()
+    activation = node.options.text("fused_activation_function", "NONE")
+    return activation_range_quantized(activation, output.dtype, output.scale, output.zero_point)
