@@ -29,6 +29,9 @@ _ANOTHER_BUILD = 0.3
 #: Functions of few counted rows, and the function that runs the same loops.
 _LIKE = {
     "arm_nn_mat_mult_kernel_row_offset_s8_s16": "arm_nn_mat_mult_kernel_s8_s16",
+    "arm_nn_vec_mat_mult_t_per_ch_s8": "arm_nn_vec_mat_mult_t_s8",
+    "arm_nn_vec_mat_mult_t_s8_filter_offset": "arm_nn_vec_mat_mult_t_s8",
+    "arm_svdf_s8": "arm_svdf_state_s16_s8",
     "arm_avgpool_s16": "arm_avgpool_s8",
     "arm_max_pool_s16": "arm_max_pool_s8",
 }
