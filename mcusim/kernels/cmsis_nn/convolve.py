@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,21 @@ from mcusim.kernels.reference.conv import conv_shape
 from mcusim.kernels.reference.convolution import Axis, ConvolutionShape, output_scaling
 from mcusim.kernels.reference.convolution_binding import bound_convolution
 
-__all__ = ["CASES", "KERNELS", "Dispatch", "convolve_calls", "dispatch"]
+__all__ = [
+    "CASES",
+    "KERNELS",
+    "Dispatch",
+    "case_shape",
+    "convolve_calls",
+    "convolve_s16_calls",
+    "dispatch",
+]
+
+
+_NO_BIAS_S16 = (
+    "TFLM hands an int16 convolution without a bias to CMSIS-NN as one with an int32 bias: some "
+    "outputs differ by one from the reference kernel's, as they do here"
+)
 
 
 @dataclass(frozen=True)
@@ -232,7 +247,8 @@ def _wrapper_trips(chosen: Dispatch) -> dict[str, float]:
     return {way: float(chosen.function == function) for way, function in ways.items()}
 
 
-def _case_shape(params: Mapping[str, list[int]]) -> ConvolutionShape:
+def case_shape(params: Mapping[str, Any]) -> ConvolutionShape:
+    """Shape of a recorded call."""
     batches, in_h, in_w, channels = params["in_dims"]
     filters, kernel_h, kernel_w, depth = params["f_dims"]
     _, out_h, out_w, _ = params["out_dims"]
@@ -251,7 +267,7 @@ def _case_scaling(case: LibraryCase) -> Scaling:
 
 
 def _case_s8(case: LibraryCase, configuration: Configuration) -> tuple[KernelCall, ...]:
-    shape, scaling = _case_shape(case.params), _case_scaling(case)
+    shape, scaling = case_shape(case.params), _case_scaling(case)
     if case.entry in ("arm_convolve_s8", "arm_convolve_1x1_s8_fast"):
         chosen = Dispatch(case.entry, "called directly")
         return _calls_of(shape, configuration, scaling, chosen, wrapper=False)
@@ -259,12 +275,22 @@ def _case_s8(case: LibraryCase, configuration: Configuration) -> tuple[KernelCal
 
 
 def _case_s16(case: LibraryCase, configuration: Configuration) -> tuple[KernelCall, ...]:
-    return _calls_s16(_case_shape(case.params), configuration, _case_scaling(case), wide=True)
+    return convolve_s16_calls(
+        case_shape(case.params), configuration, _case_scaling(case), wide=True
+    )
 
 
-def _calls_s16(
+def convolve_s16_calls(
     shape: ConvolutionShape, configuration: Configuration, scaling: Scaling, wide: bool
 ) -> tuple[KernelCall, ...]:
+    """The functions that a convolution of int16 by int8 runs.
+
+    Args:
+        shape: of the convolution.
+        configuration: of the library.
+        scaling: of the outputs.
+        wide: whether sums are taken to 64 bits, as with an int64 bias.
+    """
     functions = convolve_s16_trips(shape, configuration.simd, scaling, wide)
     macs = shape.pixels * shape.taps * shape.in_channels * shape.out_channels
     first, *others = (
@@ -314,7 +340,9 @@ def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
         calls = convolve_calls(shape, configuration, scaling, wrapper)
     else:
         wide = bias is not None and bias.dtype is DType.INT64
-        calls = _calls_s16(shape, configuration, scaling, wide)
+        calls = convolve_s16_calls(shape, configuration, scaling, wide)
+        if bias is None:
+            calls = (replace(calls[0], warnings=(_NO_BIAS_S16,)), *calls[1:])
     glue_trips = {"call": 1.0}
     if configuration.generation in ("2020", "2020apr"):
         glue_trips["channel"] = float(shape.out_channels)
