@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,11 +94,55 @@ def load_profile(name: str) -> Profile | None:
     if not name or not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text())
+        text = path.read_text()
+        found = _Builds.of(path, text)
+        if found is not None:
+            return Profile(name, json.loads(text[: found.start] + "}}")["source"], found)
+        content = json.loads(text)
         builds = {key: _build(build) for key, build in content["builds"].items()}
         return Profile(name, content["source"], builds)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except _DAMAGE as error:
         raise McusimError(f"{path}: not a kernel profile: {error}") from error
+
+
+_DAMAGE = (AttributeError, KeyError, TypeError, ValueError)
+#: A build's head as ``python -m mcusim.calibration.kernel_profiles`` writes it, on its own line.
+_BUILD_LINE = re.compile(r'^    "([^"]+)": (?=\{$)', re.MULTILINE)
+
+
+class _Builds(Mapping[str, ProfileBuild]):
+    """Builds of a profile file, each read when it is first asked for: an estimate takes one."""
+
+    def __init__(self, path: Path, text: str, places: Mapping[str, int], start: int) -> None:
+        self.start = start
+        self._path = path
+        self._text = text
+        self._places = places
+        self._read: dict[str, ProfileBuild] = {}
+
+    @classmethod
+    def of(cls, path: Path, text: str) -> _Builds | None:
+        """Those of a file that is laid out line by line; None for another layout."""
+        lines = list(_BUILD_LINE.finditer(text))
+        if not lines:
+            return None
+        return cls(path, text, {line[1]: line.end() for line in lines}, lines[0].start())
+
+    def __getitem__(self, key: str) -> ProfileBuild:
+        if key not in self._read:
+            place = self._places[key]
+            try:
+                content, _ = json.JSONDecoder().raw_decode(self._text, place)
+                self._read[key] = _build(content)
+            except _DAMAGE as error:
+                raise McusimError(f"{self._path}: not a kernel profile: {error}") from error
+        return self._read[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 _COLUMN = {name: position for position, name in enumerate(FIELDS)}
