@@ -34,6 +34,8 @@ _LIKE = {
     "arm_svdf_s8": "arm_svdf_state_s16_s8",
     "arm_avgpool_s16": "arm_avgpool_s8",
     "arm_max_pool_s16": "arm_max_pool_s8",
+    "arm_nn_mat_mult_kernel_s16": "arm_nn_mat_mult_kernel_s8_s16",
+    "arm_convolve_s16": "arm_convolve_s8",
 }
 #: Levels that begin so are turns of a function of the C library, or of the compiler's.
 _C_LIBRARY = {
@@ -44,8 +46,9 @@ _C_LIBRARY = {
 }
 #: Of these there are too many calls, by too many functions, to belong to the one that was called.
 _BY_ALL = ("__muldi3",)
-#: What the addition of a bias takes, in instructions, where no row goes without one.
-_BIAS = 4.0
+#: What a turn of some levels takes, in instructions, where no row tells: the addition of a bias,
+#: which hardly a row goes without, and products of more than 512, summed one by one in 64 bits.
+_TYPICAL = {"bias": 4.0, "wide_product": 14.0}
 #: Steps in which classes approach the counts.
 _CLASS_STEPS = 1000
 
@@ -141,6 +144,10 @@ def _components(observations: Sequence[Observation]) -> list[list[Observation]]:
         first, *others = [call.profile for call in observation.calls]
         for other in others:
             home[root(other)] = root(first)
+    for name in list(home):
+        folder, _, function = name.rpartition("/")
+        if function in _LIKE and f"{folder}/{_LIKE[function]}" in home:
+            home[root(f"{folder}/{_LIKE[function]}")] = root(name)
     groups: dict[str, list[Observation]] = defaultdict(list)
     for observation in observations:
         groups[root(observation.calls[0].profile)].append(observation)
@@ -376,6 +383,7 @@ def _prior(columns: Mapping[tuple[str, str], int], known: Mapping[str, ProfileFi
         if other is not None and level in other.levels:
             row = other.per_turn[other.levels.index(level)]
             prior.per_turn[position] = row[: len(CLASSES)].sum()
-        elif level.endswith("bias"):
-            prior.per_turn[position] = _BIAS
+        else:
+            typical = (turns for end, turns in _TYPICAL.items() if level.endswith(end))
+            prior.per_turn[position] = next(typical, np.nan)
     return None if np.isnan(prior.per_turn).all() else prior
