@@ -9,7 +9,6 @@ from functools import partial
 
 from mcusim.graph import Array, DType, Node
 from mcusim.kernels.cmsis_nn.buffers import avgpool_bytes
-from mcusim.kernels.cmsis_nn.column_trips import copy_trips
 from mcusim.kernels.cmsis_nn.contract import (
     CaseCalls,
     Configuration,
@@ -27,7 +26,7 @@ from mcusim.kernels.cmsis_nn.pooling_trips import (
     max_pool_in_place_trips,
     max_pool_plain_trips,
     max_pool_trips,
-    moved_rows,
+    memmove_trips,
 )
 from mcusim.kernels.contract import BoundKernel, KernelCall
 from mcusim.kernels.fixed_point import activation_range_quantized
@@ -124,7 +123,7 @@ def _calls_of(
             moved = KernelCall(
                 "memmove",
                 profile_name("memmove", configuration),
-                copy_trips(moved_rows(pooling)),
+                memmove_trips(pooling),
             )
         else:
             trips = max_pool_plain_trips(pooling)

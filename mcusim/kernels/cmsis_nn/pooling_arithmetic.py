@@ -105,6 +105,7 @@ def avgpool_mirror(pooling: Pooling, x: Array, limits: Limits, simd: Simd) -> tu
                         count += 1
                 target[first : first + lanes] = [_mean(int(s), count, limits) for s in sums]
         elif x.dtype == np.int8:
+            turns["pixel.next_channels"] += depth > 1
             for channel in range(depth):
                 turns["output"] += 1
                 target[channel] = _tested_mean(
@@ -195,12 +196,11 @@ def _count_words(turns: Counter[str], level: str, values: Array) -> None:
     """A loop of words over ``values``, and its leftover elements."""
     left = len(values)
     step = _WORD_BYTES // values.itemsize
-    turns[f"{level}.words"] += left >= step
+    turns[f"{level}.words" if left >= step else f"{level}.wordless"] += 1
     while left >= step:
         turns[f"{level}.word"] += 1
         left -= step
-    if left:
-        turns[f"{level}.tail_{left}"] += 1
+    turns[f"{level}.tail_{left}"] += 1
 
 
 def avgpool_in_place(pooling: Pooling, x: Array, limits: Limits) -> tuple[Array, Array]:

@@ -27,7 +27,7 @@ __all__ = [
     "max_pool_in_place_trips",
     "max_pool_plain_trips",
     "max_pool_trips",
-    "moved_rows",
+    "memmove_trips",
 ]
 
 _MVE_BYTES = 16
@@ -101,6 +101,7 @@ def avgpool_plain_trips(pooling: Pooling, x: Array | None = None) -> dict[str, f
         "batch": pooling.batches,
         "row": pooling.batches * height.windows,
         "pixel": pixels,
+        "pixel.next_channels": pixels * (pooling.channels > 1),
         "output": outputs,
         "output.tap_row": outputs * height.filter,
         "output.tap": planes * taps,
@@ -157,14 +158,15 @@ def max_pool_trips(
 
 
 def _words(level: str, turns: int, elements: int, size: int = 1) -> dict[str, float]:
-    """A loop by words, and what is left of it: up to three elements, one level each."""
+    """A loop by words, and what is left of it: none to three elements, one level each."""
     step = _WORD_BYTES // size
     words, tail = divmod(elements, step)
     trips: dict[str, float] = {
         f"{level}.word": turns * words,
         f"{level}.words": turns * (words > 0),
+        f"{level}.wordless": turns * (words == 0),
     }
-    return trips | {f"{level}.tail_{left}": turns * (tail == left) for left in range(1, step)}
+    return trips | {f"{level}.tail_{left}": turns * (tail == left) for left in range(step)}
 
 
 def first_taps(pooling: Pooling, size: int) -> dict[tuple[int, int, int], int]:
@@ -321,7 +323,7 @@ def _joined(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
 
 
 def max_pool_in_place_trips(pooling: Pooling) -> dict[str, float]:
-    """Turns of ``arm_max_pool_s8_opt`` of 2020 with DSP; :func:`moved_rows` says what it moves."""
+    """Turns of ``arm_max_pool_s8_opt`` of 2020 with DSP, beside those of memmove."""
     windows = pooling.height.extent * pooling.width.windows
     later = pooling.height.extent * _later_taps(pooling.width, True)
     later_rows = _later_taps(pooling.height, False)
@@ -339,8 +341,28 @@ def max_pool_in_place_trips(pooling: Pooling) -> dict[str, float]:
     }
 
 
-def moved_rows(pooling: Pooling) -> dict[tuple[int, int, int], int]:
-    """How often ``arm_max_pool_s8_opt`` moves so many bytes from and to an address, modulo four."""
+def memmove_trips(pooling: Pooling) -> dict[str, float]:
+    """Turns of newlib's memmove in ``arm_max_pool_s8_opt``, which never moves backwards there.
+
+    It moves 16 bytes a turn, then words, where there are 16 and both addresses are aligned; all
+    else by bytes.
+    """
+    moved = _moved_rows(pooling)
+    turns = {"long": 0, "block16": 0, "word": 0, "byte": 0, "bytes": 0, "call": 0}
+    for (length, source, target), times in moved.items():
+        is_long = source == target == 0 and length >= 16
+        rest = length % 4 if is_long else length
+        turns["call"] += times
+        turns["long"] += times * is_long
+        turns["block16"] += times * is_long * (length // 16)
+        turns["word"] += times * is_long * (length % 16 // 4)
+        turns["byte"] += times * rest
+        turns["bytes"] += times * (rest > 0)
+    return {f"move.{name}": float(count) for name, count in turns.items()}
+
+
+def _moved_rows(pooling: Pooling) -> dict[tuple[int, int, int], int]:
+    """How often so many bytes are moved from and to an address, modulo four."""
     depth, width = pooling.channels, pooling.width
     moved: Counter[tuple[int, int, int]] = Counter()
     for window, (first, _) in enumerate(in_place_windows(width, True)):
