@@ -304,3 +304,17 @@ def test_a_case_is_priced_like_a_layer() -> None:
     calls = CASES["conv_s8"](LibraryCase("", "conv_s8", params), Configuration("dsp"))
     assert calls == convolve_calls(case_shape(params), Configuration("dsp"), Scaling())
     assert calls[0].macs == 8 * 8 * 3 * 3 * 4 * 6
+
+
+def test_int4_weights() -> None:
+    """The same bits as the reference kernel, by functions of their own."""
+    layer = Layer(CONV, (DType.INT8, DType.INT4, DType.INT32), size=(5, 4), depth=3, width=5)
+    node = layer.graph().main.node(0)
+    data = [t.data[np.newaxis] if t and t.data is not None else None for t in node.inputs]
+    data[0] = layer.inputs(0)[np.newaxis]
+    (device,) = KERNELS[0].bind(node, Configuration("dsp"))(data)
+    (reference,) = REFERENCE["CONV_2D"].bind(node)(data)
+    np.testing.assert_array_equal(device, reference)
+    first = KERNELS[0].calls(node, Configuration("dsp"))[0]
+    assert first.kernel in ("arm_convolve_s4", "arm_convolve_1x1_s4_fast")
+    assert "not counted" in first.warnings[0]
