@@ -40,7 +40,7 @@ _ARITHMETIC = (
     "mul_float32",
     "maximum_int8",
 )
-_BROADCAST = ("broadcast", "broadcast.dimension", "row")
+_BROADCAST = ("broadcast", "broadcast.dimension", "row", "nest")
 _POOLING = ("row", "pixel", "tap_row")
 _LSTM = "unidirectional_sequence_lstm_float32"
 
@@ -59,6 +59,7 @@ _TOLD_BY: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         _BROADCAST,
         _ARITHMETIC,
     ),
+    ("add_int8", ("nest",), ("mul_int8",)),
     (
         "maximum_int8",
         (*_BROADCAST, "broadcast.element", "call", "dimension"),

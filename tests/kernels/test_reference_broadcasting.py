@@ -19,16 +19,19 @@ from tests.oracles import activation, constant, quantized
 Shape = tuple[int, ...]
 
 
-def run_nest(loop: BroadcastLoop) -> tuple[list[list[int]], int]:
+def run_nest(loop: BroadcastLoop) -> tuple[list[list[int]], int, int]:
     """Offsets of each operand in the order of the output, and how often a loop was entered.
+
+    Loops in all that another one enters, and innermost ones, entered by another or not.
 
     Runs as ``RunBinaryOp`` does: a loop calls itself for the next inner one.
     """
     offsets: list[list[int]] = [[] for _ in loop.strides]
-    recursions = 0
+    recursions = rows = 0
 
     def run(level: int, at: list[int]) -> None:
-        nonlocal recursions
+        nonlocal recursions, rows
+        rows += level == 0
         for turn in range(loop.extents[level]):
             here = [o + turn * s[level] for o, s in zip(at, loop.strides, strict=True)]
             if level == 0:
@@ -42,8 +45,8 @@ def run_nest(loop: BroadcastLoop) -> tuple[list[list[int]], int]:
     if loop.extents:
         run(len(loop.extents) - 1, start)
     else:
-        offsets = [[0] for _ in loop.strides]
-    return offsets, recursions
+        offsets, rows = [[0] for _ in loop.strides], 1
+    return offsets, recursions, rows
 
 
 @settings(max_examples=200)
@@ -51,8 +54,9 @@ def run_nest(loop: BroadcastLoop) -> tuple[list[list[int]], int]:
 def test_the_nest_reads_what_broadcasting_means(drawn: tuple[tuple[Shape, ...], Shape]) -> None:
     shapes, out = drawn
     loop = broadcast_loop(shapes, out)
-    offsets, recursions = run_nest(loop)
+    offsets, recursions, rows = run_nest(loop)
     assert loop.recursions == recursions
+    assert loop.rows == rows
     assert math.prod(loop.extents) == math.prod(out)
     for shape, found in zip(shapes, offsets, strict=True):
         indices = np.arange(math.prod(shape)).reshape(shape)

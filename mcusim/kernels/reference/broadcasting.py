@@ -41,6 +41,11 @@ class BroadcastLoop:
         return math.prod(self.extents)
 
     @property
+    def rows(self) -> int:
+        """How often the innermost loop is entered."""
+        return math.prod(self.extents[1:])
+
+    @property
     def recursions(self) -> int:
         """How often a loop is entered from the one around it."""
         return sum(math.prod(self.extents[level:]) for level in range(1, len(self.extents)))

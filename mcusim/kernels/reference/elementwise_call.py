@@ -90,8 +90,9 @@ def _broadcast_trips(node: Node, tensors: tuple[Tensor, ...], broadcasts: bool) 
 
     The levels: ``dimension`` as in ``_shape_trips``; ``element`` of the plain loop; ``broadcast``,
     the preparation of the nest, and ``broadcast.dimension``, whose strides are worked out;
-    ``broadcast.element`` of the nest; ``row``, a recursion into the nest; ``row.element`` where
-    the recursion costs elements more, because the unnested loop became a part of its caller.
+    ``broadcast.element`` of the nest; ``row``, a recursion into its innermost loop, and ``nest``,
+    one into a loop between; ``row.element`` where the recursion costs elements more, because the
+    unnested loop became a part of its caller.
     """
     output = node.output()
     loop = broadcast_loop(tuple(tensor.shape for tensor in tensors), output.shape)
@@ -105,7 +106,8 @@ def _broadcast_trips(node: Node, tensors: tuple[Tensor, ...], broadcasts: bool) 
         "broadcast": float(broadcasts),
         "broadcast.dimension": float(rank if broadcasts else 0),
         "broadcast.element": elements if broadcasts else 0.0,
-        "row": float(loop.recursions if nested else 0),
+        "row": float(loop.rows if nested else 0),
+        "nest": float(loop.recursions - loop.rows if nested else 0),
     }
     if (node.name, node.input(0).dtype) in _INLINED:
         trips["row.element"] = elements if nested else 0.0
