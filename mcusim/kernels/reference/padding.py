@@ -17,7 +17,6 @@ from mcusim.kernels.contract import Binder, Kernel
 from mcusim.kernels.reference.checks import (
     constant_int32,
     int32_vector,
-    refuse,
     require,
     require_same_type,
     supported,
@@ -87,10 +86,11 @@ def _prepare_pad(node: Node) -> Binder:
 
 def _prepare_mirror_pad(node: Node) -> Binder:
     """Source: ``mirror_pad.cc``; the sizes are those of the file, not of the paddings."""
+    require(len(node.inputs) == 2 and len(node.outputs) == 1, node, "it takes input and paddings")
     x, paddings, output = node.input(0), node.input(1), node.output()
     rank = len(x.shape)
     require(
-        len(paddings.shape) == 2 and paddings.shape[0] == rank,
+        len(paddings.shape) == 2 and paddings.shape[0] == rank and paddings.elements >= 2 * rank,
         node,
         f"the paddings have shape {paddings.shape} for {rank} dimensions",
     )
@@ -99,23 +99,40 @@ def _prepare_mirror_pad(node: Node) -> Binder:
     require_same_type(node, x, output, "input and output")
     require(len(output.shape) == rank, node, "input and output differ in dimensions")
     offset = 1 if node.options.text("mode", "REFLECT") == "REFLECT" else 0
+    if paddings.data is not None:
+        _mirrored_axes(node, offset, paddings.data)
     return by_index_tensors(node, (1,), partial(_mirror_pad, node, offset))
 
 
 def _mirror_pad(node: Node, offset: int, inputs: Sequence[Array]) -> Sequence[Array]:
-    array, output = inputs[0], node.output()
-    rank = len(output.shape)
-    paddings = inputs[1].reshape(-1)[: 2 * rank].reshape(rank, 2).tolist()
+    array = inputs[0]
     flat: npt.NDArray[np.int64] = np.zeros((), np.int64)
+    for places in _mirrored_axes(node, offset, inputs[1]):
+        flat = flat[..., np.newaxis] + places
+    return (array.reshape(len(array), -1)[:, flat],)
+
+
+def _mirrored_axes(node: Node, offset: int, given: Array) -> list[npt.NDArray[np.int64]]:
+    """Where each output coordinate comes from, in elements of the input, by dimension.
+
+    Raises:
+        UnsupportedOperatorError: paddings reach beyond the input.
+    """
+    x, output = node.input(0), node.output()
+    rank = len(output.shape)
+    paddings = given.reshape(-1)[: 2 * rank].reshape(rank, 2).tolist()
+    axes = []
     for axis, (before, _) in enumerate(paddings):
-        stride = math.prod(array.shape[axis + 2 :])
-        extent = array.shape[axis + 1]
-        positions = _mirrored(np.arange(output.shape[axis]), before, extent, offset)
-        flat = flat[..., np.newaxis] + positions * stride
-    elements = array.reshape(len(array), -1)
-    if flat.size and not 0 <= flat.min() <= flat.max() < elements.shape[1]:
-        refuse(node, f"paddings {paddings} reach beyond an input of shape {array.shape[1:]}")
-    return (elements[:, flat],)
+        positions = _mirrored(np.arange(output.shape[axis]), before, x.shape[axis], offset)
+        axes.append(positions * math.prod(x.shape[axis + 1 :]))
+    if output.elements:
+        least, most = (sum(int(extreme(p)) for p in axes) for extreme in (np.min, np.max))
+        require(
+            0 <= least <= most < x.elements,
+            node,
+            f"paddings {paddings} reach beyond an input of shape {x.shape}",
+        )
+    return axes
 
 
 def _mirrored(

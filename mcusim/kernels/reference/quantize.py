@@ -69,11 +69,15 @@ def _prepare_quantize(node: Node) -> Binder:
     multiplier, shift = quantize_multiplier(source.scale / output.scale)
 
     def requantize(x: Array) -> Array:
-        centred = (x.astype(np.int64) - source.zero_point).astype(np.int32)
-        scaled = multiply_by_quantized_multiplier(centred, multiplier, shift)
+        scaled = multiply_by_quantized_multiplier(_centred(x, source.zero_point), multiplier, shift)
         return clipped(scaled + np.int32(output.zero_point), limits.min, limits.max)
 
     return run_elements(node, requantize)
+
+
+def _centred(x: Array, zero_point: int) -> Array:
+    """Stored values less their zero point, in int32."""
+    return (x.astype(np.int64) - zero_point).astype(np.int32)
 
 
 def _prepare_dequantize(node: Node) -> Binder:
@@ -84,9 +88,7 @@ def _prepare_dequantize(node: Node) -> Binder:
     supported(node, output, (DType.FLOAT32,), "output")
     require(source.elements == output.elements, node, "input and output differ in size")
     scale, zero_point = source.scale, source.zero_point
-    return run_elements(
-        node, lambda x: (scale * (x.astype(np.int64) - zero_point)).astype(np.float32)
-    )
+    return run_elements(node, lambda x: (scale * _centred(x, zero_point)).astype(np.float32))
 
 
 def _prepare_cast(node: Node) -> Binder:

@@ -17,7 +17,13 @@ from mcusim.graph import Array, DType, Node
 from mcusim.kernels import fixed_point
 from mcusim.kernels.contract import Binder, Kernel, KernelCall
 from mcusim.kernels.memory_copy import ALIGNED_LEVELS, copy_trips
-from mcusim.kernels.reference.checks import int32_vector, refuse, require, supported
+from mcusim.kernels.reference.checks import (
+    int32_vector,
+    refuse,
+    require,
+    require_same_type,
+    supported,
+)
 from mcusim.kernels.reference.inferences import by_index_tensors
 from mcusim.kernels.reference.movement_calls import simple_call
 
@@ -47,29 +53,44 @@ def resolved_axes(node: Node, axes: Sequence[int], rank: int) -> tuple[int, ...]
     return tuple(found)
 
 
-def _reduced_first(node: Node, x: Array, axes: Sequence[int]) -> Array:
-    """The input with the reduced elements, in memory order, on axis 1 and the others behind.
+def _reduced_axes(node: Node, axes: Sequence[int]) -> list[int]:
+    """Axes that are reduced, in ascending order.
 
-    Shape ``(inferences, reduced, outputs)``.
+    Raises:
+        UnsupportedOperatorError: an axis is out of range, or what is left does not fill the output.
     """
-    rank = x.ndim - 1
-    reduced = sorted(resolved_axes(node, axes, rank))
-    kept = [axis for axis in range(rank) if axis not in reduced]
-    count = math.prod(x.shape[axis + 1] for axis in reduced)
-    moved = x.transpose(0, *(axis + 1 for axis in reduced), *(axis + 1 for axis in kept))
-    outputs = math.prod(x.shape[axis + 1] for axis in kept)
+    shape = node.input(0).shape
+    reduced = sorted(resolved_axes(node, axes, len(shape)))
+    outputs = math.prod(n for axis, n in enumerate(shape) if axis not in reduced)
     require(
         outputs == node.output().elements,
         node,
         f"{outputs} results do not fill an output of {node.output().elements} elements",
     )
-    return moved.reshape(len(x), count, outputs)
+    return reduced
+
+
+def _reduced_first(node: Node, x: Array, axes: Sequence[int]) -> Array:
+    """The input with the reduced elements, in memory order, on axis 1 and the others behind.
+
+    Shape ``(inferences, reduced, outputs)``.
+    """
+    reduced = _reduced_axes(node, axes)
+    kept = [axis for axis in range(x.ndim - 1) if axis not in reduced]
+    count = math.prod(x.shape[axis + 1] for axis in reduced)
+    moved = x.transpose(0, *(axis + 1 for axis in reduced), *(axis + 1 for axis in kept))
+    return moved.reshape(len(x), count, node.output().elements)
 
 
 def _check_reduction(node: Node, types: Sequence[DType]) -> None:
     require(len(node.inputs) == 2 and len(node.outputs) == 1, node, "it takes an input and axes")
     supported(node, node.input(1), (DType.INT32,), "axis tensor")
     supported(node, node.input(0), types, "input")
+    require_same_type(node, node.input(0), node.output(), "input and output")
+    require(node.input(0).elements > 0, node, "the input is empty")
+    axes = node.input(1).data
+    if axes is not None:
+        _reduced_axes(node, int32_vector(axes))
 
 
 def _prepare_mean_or_sum(node: Node, compute_sum: bool) -> Binder:
@@ -78,10 +99,7 @@ def _prepare_mean_or_sum(node: Node, compute_sum: bool) -> Binder:
     Source: ``PrepareMeanOrSumHelper``, ``EvalMeanHelper`` and ``EvalSumHelper``.
     """
     _check_reduction(node, (DType.FLOAT32, *_QUANTIZED))
-    x, output = node.input(0), node.output()
-    if compute_sum:
-        require(x.dtype is output.dtype, node, "input and output have two types")
-    if x.dtype is DType.FLOAT32:
+    if node.input(0).dtype is DType.FLOAT32:
         return by_index_tensors(node, (1,), partial(_sum_float, node, compute_sum))
     multiplier, shift = _ratio(node)
     return by_index_tensors(
@@ -132,7 +150,6 @@ def _prepare_extreme(node: Node, largest: bool) -> Binder:
     """
     _check_reduction(node, (DType.FLOAT32, DType.INT8))
     x, output = node.input(0), node.output()
-    require(x.dtype is output.dtype, node, "input and output have two types")
     if x.dtype is DType.INT8:
         require(
             (x.scale, x.zero_point) == (output.scale, output.zero_point),
@@ -169,15 +186,38 @@ def _prepare_arg(node: Node, largest: bool) -> Binder:
     supported(node, node.input(1), (DType.INT32,), "axis tensor")
     supported(node, node.output(), (DType.INT32,), "output")
     supported(node, node.input(0), (DType.FLOAT32, DType.INT8), "input")
+    require(len(node.inputs) == 2 and len(node.outputs) == 1, node, "it takes an input and an axis")
+    require(node.input(1).elements == 1, node, "the axis tensor has another number of elements")
+    require(node.input(0).elements > 0, node, "the input is empty")
+    given = node.input(1).data
+    if given is not None:
+        _arg_axis(node, given)
     return by_index_tensors(node, (1,), partial(_arg, node, largest))
+
+
+def _single_axis(node: Node, given: Array) -> int:
+    rank = len(node.input(0).shape)
+    axis = int32_vector(given)[0]
+    axis = axis + rank if axis < 0 else axis
+    require(0 <= axis < rank, node, f"axis {axis} of an input of {rank} dimensions")
+    return axis
+
+
+def _arg_axis(node: Node, given: Array) -> int:
+    axis = _single_axis(node, given)
+    shape = node.input(0).shape
+    results = math.prod((*shape[:axis], *shape[axis + 1 :]))
+    require(
+        results == node.output().elements,
+        node,
+        f"{results} results do not fill an output of {node.output().elements} elements",
+    )
+    return axis
 
 
 def _arg(node: Node, largest: bool, inputs: Sequence[Array]) -> Sequence[Array]:
     x = inputs[0]
-    rank = x.ndim - 1
-    axis = int32_vector(inputs[1])[0]
-    axis = axis + rank if axis < 0 else axis
-    require(0 <= axis < rank, node, f"axis {axis} of an input of {rank} dimensions")
+    axis = _arg_axis(node, inputs[1])
     if x.dtype == np.float32:
         # Comparisons with NaN fail: one is never taken, but the first element stays if it is one.
         lost = np.float32(-np.inf if largest else np.inf)
@@ -187,11 +227,6 @@ def _arg(node: Node, largest: bool, inputs: Sequence[Array]) -> Sequence[Array]:
         first_is_nan = np.False_
     found = np.argmax(x, axis=axis + 1) if largest else np.argmin(x, axis=axis + 1)
     result = np.where(first_is_nan, 0, found).astype(np.int32)
-    require(
-        result[0].size == node.output().elements,
-        node,
-        f"{result[0].size} results do not fill an output of {node.output().elements} elements",
-    )
     return (result.reshape(len(x), *node.output().shape),)
 
 
@@ -208,6 +243,8 @@ def _prepare_cumsum(node: Node) -> Binder:
     require(bool(x.shape), node, "the input is a scalar")
     require(x.dtype is output.dtype, node, "input and output have two types")
     require(x.shape == output.shape, node, "input and output have two shapes")
+    if axis.data is not None:
+        _single_axis(node, axis.data)
     if x.dtype is DType.FLOAT32:
         return by_index_tensors(node, (1,), partial(_cumsum, node, _running_float))
     require(x.scale > 0 and output.scale > 0, node, "a scale is zero")
@@ -224,10 +261,7 @@ def _prepare_cumsum(node: Node) -> Binder:
 def _cumsum(
     node: Node, running: Callable[[Array, bool], Array], inputs: Sequence[Array]
 ) -> Sequence[Array]:
-    rank = len(node.input(0).shape)
-    axis = int32_vector(inputs[1])[0]
-    axis = axis + rank if axis < 0 else axis
-    require(0 <= axis < rank, node, f"axis {axis} of an input of {rank} dimensions")
+    axis = _single_axis(node, inputs[1])
     reverse = node.options.flag("reverse")
     x = np.moveaxis(inputs[0], axis + 1, 0)
     result = running(x[::-1] if reverse else x, node.options.flag("exclusive"))

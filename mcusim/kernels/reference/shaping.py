@@ -83,7 +83,8 @@ def _prepare_squeeze(node: Node) -> Binder:
     fits = len(output.shape) >= len(kept) and all(
         given >= needed for given, needed in zip(output.shape, kept, strict=False)
     )
-    require(fits and x.bytes == output.bytes, node, f"{x.shape} does not fit {output.shape}")
+    require(fits and x.elements == output.elements, node, f"{x.shape} does not fit {output.shape}")
+    require_same_type(node, x, output, "input and output")
     require(x.dtype not in _NO_SIZE, node, f"the input is {x.dtype.value}")
     return by_index_tensors(node, (), partial(_keep_elements, node))
 
@@ -93,7 +94,11 @@ def _prepare_expand_dims(node: Node) -> Binder:
     require(len(node.inputs) == 2 and len(node.outputs) == 1, node, "it takes an input and an axis")
     x, output = node.input(0), node.output()
     axis_data = constant_int32(node, 1, "axis tensor")
-    require(axis_data.ndim <= 1, node, f"the axis tensor has {axis_data.ndim} dimensions")
+    require(
+        axis_data.ndim <= 1 and axis_data.size == 1,
+        node,
+        f"the axis tensor has shape {axis_data.shape}, it must be one number",
+    )
     axis = int(axis_data.reshape(-1)[0])
     axis = len(x.shape) + 1 + axis if axis < 0 else axis
     require(0 <= axis <= len(x.shape), node, f"axis {axis} of {len(x.shape)} dimensions")
@@ -131,7 +136,7 @@ def _prepare_shape(node: Node) -> Binder:
     supported(node, node.output(), (DType.INT32,), "output")
     shape = node.input(0).shape
     require(node.output().elements == len(shape), node, "the output does not hold the shape")
-    value = np.array(shape, np.int32).reshape(1, *node.output().shape)
+    value = np.array(shape, np.int32).reshape((1, *node.output().shape))
 
     def run(inputs: Sequence[Array]) -> Sequence[Array]:
         return (value,)
@@ -181,21 +186,24 @@ def _prepare_broadcast_args(node: Node) -> Binder:
         node,
         "shapes and output are vectors",
     )
+    if one.data is not None and other.data is not None:
+        _broadcast_shapes(node, (one.data, other.data))
+    return by_index_tensors(node, (0, 1), partial(_broadcast_shapes, node))
+
+
+def _broadcast_shapes(node: Node, inputs: Sequence[Array]) -> Sequence[Array]:
+    output = node.output()
     rank = output.elements
-
-    def run(inputs: Sequence[Array]) -> Sequence[Array]:
-        padded = []
-        for array in inputs:
-            values = int32_vector(array)[-rank:] if rank else []
-            padded.append([1] * (rank - len(values)) + values)
-        extents = []
-        for first, second in zip(*padded, strict=True):
-            if first != 1 and second not in (1, first):
-                refuse(node, f"shapes {padded[0]} and {padded[1]} do not broadcast")
-            extents.append(second if first == 1 else first)
-        return (np.array([extents], output.dtype.numpy),)
-
-    return by_index_tensors(node, (0, 1), run)
+    padded = []
+    for array in inputs:
+        values = int32_vector(array)[-rank:] if rank else []
+        padded.append([1] * (rank - len(values)) + values)
+    extents = []
+    for first, second in zip(*padded, strict=True):
+        if first != 1 and second not in (1, first):
+            refuse(node, f"shapes {padded[0]} and {padded[1]} do not broadcast")
+        extents.append(second if first == 1 else first)
+    return (np.array([extents], output.dtype.numpy),)
 
 
 def _prepare_fill(node: Node) -> Binder:

@@ -90,6 +90,7 @@ def _prepare_split(node: Node, data: int, axis_position: int) -> Binder:
     """
     x = node.input(data)
     values = constant_int32(node, axis_position, "axis tensor")
+    require(values.size == 1, node, f"the axis tensor has {values.size} elements, not one")
     axis = _axis(node, int(values.reshape(-1)[0]), len(x.shape))
     supported(node, x, _FOUR_TYPES, "input")
     cuts = []
@@ -169,23 +170,35 @@ def _prepare_slice(node: Node) -> Binder:
     rank = len(x.shape)
     require(rank <= 5, node, f"the input has {rank} dimensions, more than 5")
     require(begin.elements >= rank and size.elements >= rank, node, "begin or size are too short")
+    if begin.data is not None and size.data is not None:
+        _cut(node, begin.data, size.data)
 
     def run(inputs: Sequence[Array]) -> Sequence[Array]:
-        starts, lengths = int32_vector(inputs[1]), int32_vector(inputs[2])
-        cut: list[slice] = [slice(None)]
-        for extent, start, length in zip(x.shape, starts, lengths, strict=False):
-            stop = extent if length == -1 else start + length
-            require(0 <= start <= stop <= extent, node, f"elements {start} to {stop} of {extent}")
-            cut.append(slice(start, stop))
-        result = inputs[0][tuple(cut)]
-        require(
-            result[0].size == output.elements,
-            node,
-            f"a slice of shape {result.shape[1:]} does not fill {output.shape}",
-        )
+        result = inputs[0][(slice(None), *_cut(node, inputs[1], inputs[2]))]
         return (np.ascontiguousarray(result).reshape(len(result), *output.shape),)
 
     return by_index_tensors(node, (1, 2), run)
+
+
+def _cut(node: Node, begin: Array, size: Array) -> list[slice]:
+    """What a SLICE takes of each dimension.
+
+    Raises:
+        UnsupportedOperatorError: it lies outside the input or does not fill the output.
+    """
+    shape, output = node.input(0).shape, node.output()
+    cut = []
+    for extent, start, length in zip(shape, int32_vector(begin), int32_vector(size), strict=False):
+        stop = extent if length == -1 else start + length
+        require(0 <= start <= stop <= extent, node, f"elements {start} to {stop} of {extent}")
+        cut.append(slice(start, stop))
+    made = tuple(s.stop - s.start for s in cut)
+    require(
+        math.prod(made) == output.elements,
+        node,
+        f"a slice of shape {made} does not fill {output.shape}",
+    )
+    return cut
 
 
 def strided_ranges(node: Node) -> list[tuple[int, int, int]]:
@@ -277,10 +290,16 @@ def _prepare_gather(node: Node) -> Binder:
     extent, inner = x.shape[axis], math.prod(x.shape[axis + 1 :])
     count = math.prod(positions.shape[batch:])
 
-    def run(inputs: Sequence[Array]) -> Sequence[Array]:
-        picks = inputs[1].reshape(-1, batches, 1, count)
+    def check(picks: Array) -> None:
         if picks.size and not 0 <= picks.min() <= picks.max() < extent:
             refuse(node, f"a position is not among the {extent} of the input")
+
+    if positions.data is not None:
+        check(positions.data)
+
+    def run(inputs: Sequence[Array]) -> Sequence[Array]:
+        check(inputs[1])
+        picks = inputs[1].reshape(-1, batches, 1, count)
         elements = inputs[0].reshape(-1, batches, outer, extent, inner)
         size = max(len(elements), len(picks))
         inference = np.arange(len(elements)).reshape(-1, 1, 1, 1)
@@ -306,13 +325,20 @@ def _prepare_gather_nd(node: Node) -> Binder:
     shape = (*indices.shape[:-1], *x.shape[depth:])
     require(output.shape == shape, node, f"the output is {output.shape}, not {shape}")
     picked = math.prod(x.shape[depth:])
-    strides = [math.prod(x.shape[axis + 1 :]) for axis in range(depth)]
+    strides = np.array([math.prod(x.shape[axis + 1 :]) for axis in range(depth)], np.int64)
 
-    def run(inputs: Sequence[Array]) -> Sequence[Array]:
-        offsets = inputs[1].astype(np.int64) @ np.array(strides, np.int64).reshape(depth)
+    def offsets_of(given: Array) -> Array:
+        offsets: Array = given.astype(np.int64) @ strides.reshape(depth)
         # Only the sum is checked: an index beyond its dimension reads on in memory.
         if offsets.size and not 0 <= offsets.min() <= offsets.max() <= x.elements - picked:
             refuse(node, "an index is out of bounds")
+        return offsets
+
+    if indices.data is not None:
+        offsets_of(indices.data)
+
+    def run(inputs: Sequence[Array]) -> Sequence[Array]:
+        offsets = offsets_of(inputs[1])
         places: npt.NDArray[np.int64] = offsets.reshape(len(offsets), -1, 1) + np.arange(picked)
         elements = inputs[0].reshape(len(inputs[0]), -1)
         size = max(len(elements), len(places))

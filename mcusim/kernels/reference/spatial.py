@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcusim.graph import Array, DType, Node
-from mcusim.kernels.contract import Binder, Kernel
+from mcusim.kernels.contract import Binder, BoundKernel, Kernel
 from mcusim.kernels.reference.checks import (
     constant_int32,
     int32_vector,
@@ -92,6 +92,10 @@ def _check_batch_nd(node: Node) -> None:
     supported(node, node.input(1), (DType.INT32,), "block shape")
     supported(node, node.input(2), (DType.INT32,), "paddings tensor")
     require(x.shape[-1] == output.shape[-1], node, "input and output differ in channels")
+    require(x.elements > 0, node, "the input is empty")
+    block, edges = node.input(1).data, node.input(2).data
+    if block is not None and edges is not None:
+        _block_and_corner(node, block, edges)
 
 
 def _four_dimensional(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -99,12 +103,40 @@ def _four_dimensional(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape if len(shape) == 4 else (shape[0], shape[1], 1, shape[2])
 
 
-def _block_and_corner(node: Node, inputs: Sequence[Array]) -> tuple[int, int, int, int]:
-    block, edges = int32_vector(inputs[1]), int32_vector(inputs[2])
-    flat = len(node.input(0).shape) == 3
-    height, width = block[0], 1 if flat else block[1]
-    require(height > 0 and width > 0, node, f"the block is {height} x {width}")
-    return height, width, edges[0], 0 if flat else edges[2]
+def _block_and_corner(node: Node, blocks: Array, edges: Array) -> tuple[int, int, int, int]:
+    """Height and width of a block, rows and columns of padding or cropping before the image.
+
+    Raises:
+        UnsupportedOperatorError: blocks and edges do not make the output of the input.
+    """
+    dimensions = len(node.input(0).shape) - 2
+    block, edge = int32_vector(blocks), int32_vector(edges)
+    require(
+        len(block) == dimensions and len(edge) == 2 * dimensions,
+        node,
+        f"{len(block)} blocks and {len(edge)} edges for {dimensions} dimensions of space",
+    )
+    require(
+        min(block) > 0 and min(edge) >= 0, node, f"blocks are {block}, paddings or crops {edge}"
+    )
+    height, width = (*block, 1)[:2]
+    top, bottom, left, right = (*edge, 0, 0)[:4]
+    wide, packed = node.input(0), node.output()
+    if node.name == "BATCH_TO_SPACE_ND":
+        wide, packed = packed, wide
+    batches, rows, columns, _ = _four_dimensional(wide.shape)
+    # What BATCH_TO_SPACE_ND crops comes back as the padding of its inverse.
+    padded = rows + top + bottom, columns + left + right
+    made = (batches * height * width, padded[0] // height, padded[1] // width)
+    require(
+        padded[0] % height == 0
+        and padded[1] % width == 0
+        and made == _four_dimensional(packed.shape)[:3],
+        node,
+        f"blocks {block} and edges {edge} do not make {node.output().shape} of "
+        f"{node.input(0).shape}",
+    )
+    return height, width, top, left
 
 
 def _space_to_batch(node: Node, inputs: Sequence[Array]) -> Sequence[Array]:
@@ -112,7 +144,7 @@ def _space_to_batch(node: Node, inputs: Sequence[Array]) -> Sequence[Array]:
 
     Source: ``reference_ops::SpaceToBatchND``.
     """
-    block_h, block_w, top, left = _block_and_corner(node, inputs)
+    block_h, block_w, top, left = _block_and_corner(node, inputs[1], inputs[2])
     batches, height, width, depth = _four_dimensional(node.input(0).shape)
     out_batches, out_h, out_w, _ = _four_dimensional(node.output().shape)
     x = inputs[0].reshape(len(inputs[0]), batches, height, width, depth)
@@ -130,7 +162,7 @@ def _space_to_batch(node: Node, inputs: Sequence[Array]) -> Sequence[Array]:
 
 def _batch_to_space(node: Node, inputs: Sequence[Array]) -> Sequence[Array]:
     """Source: ``reference_ops::BatchToSpaceND``."""
-    block_h, block_w, top, left = _block_and_corner(node, inputs)
+    block_h, block_w, top, left = _block_and_corner(node, inputs[1], inputs[2])
     batches, height, width, depth = _four_dimensional(node.input(0).shape)
     out_batches, out_h, out_w, _ = _four_dimensional(node.output().shape)
     x = inputs[0].reshape(len(inputs[0]), batches, height, width, depth)
@@ -168,6 +200,7 @@ def _check_resize(node: Node, types: Sequence[DType]) -> None:
     require_same_type(node, x, output, "input and output")
     shape = (x.shape[0], *int32_vector(size), x.shape[3])
     require(output.shape == shape, node, f"the output is {output.shape}, not {shape}")
+    require(x.elements > 0 and output.elements > 0, node, "input or output is empty")
 
 
 def _prepare_resize_bilinear(node: Node) -> Binder:
@@ -176,13 +209,14 @@ def _prepare_resize_bilinear(node: Node) -> Binder:
     align, half = node.options.flag("align_corners"), node.options.flag("half_pixel_centers")
     require(not (align and half), node, "align_corners and half_pixel_centers exclude each other")
     integer = node.input(0).dtype is DType.INT8
-    tables = [
-        (_integer_table if integer else _float_table)(
-            node.input(0).shape[axis], node.output().shape[axis], align, half
-        )
-        for axis in (1, 2)
-    ]
-    for axis, (lower, _, _) in zip((1, 2), tables, strict=True):
+    table = _integer_table if integer else _float_table
+
+    def along(axis: int, first: int) -> _Table:
+        extents = node.input(0).shape[axis], node.output().shape[axis]
+        return table(*extents, align, half, np.arange(first, extents[1]))
+
+    for axis in (1, 2):
+        lower, _, _ = along(axis, node.output().shape[axis] - 1)
         # The rounded scale of a strong enlargement overshoots, and TFLM reads what lies behind.
         require(
             int(lower[-1]) < node.input(0).shape[axis],
@@ -190,19 +224,21 @@ def _prepare_resize_bilinear(node: Node) -> Binder:
             f"rounding makes it read beyond the {node.input(0).shape[axis]} of dimension {axis}",
         )
     compute = _bilinear_integer if integer else _bilinear_float
-    return by_index_tensors(node, (), partial(compute, tables[0], tables[1]))
+    return lambda: by_index_tensors(node, (), partial(compute, along(1, 0), along(2, 0)))()
 
 
 #: Of each output coordinate along one axis: lower and upper input coordinate, weight of the upper.
 _Table = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Array]
 
 
-def _float_table(extent: int, out_extent: int, align: bool, half: bool) -> _Table:
+def _float_table(
+    extent: int, out_extent: int, align: bool, half: bool, outputs: npt.NDArray[np.int64]
+) -> _Table:
     """Source: ``ComputeInterpolationValues``, in float32."""
     scale = np.float32(extent) / np.float32(out_extent)
     if align and out_extent > 1:
         scale = np.float32(extent - 1) / np.float32(out_extent - 1)
-    position = np.arange(out_extent, dtype=np.float32)
+    position = outputs.astype(np.float32)
     offset = np.float32(0.5 if half else 0)
     scaled = (position + offset) * scale - offset
     lower = np.maximum(np.floor(scaled).astype(np.int64), 0)
@@ -223,12 +259,14 @@ def _bilinear_float(rows: _Table, columns: _Table, inputs: Sequence[Array]) -> S
     return (total + np.float32(0),)
 
 
-def _integer_table(extent: int, out_extent: int, align: bool, half: bool) -> _Table:
+def _integer_table(
+    extent: int, out_extent: int, align: bool, half: bool, outputs: npt.NDArray[np.int64]
+) -> _Table:
     """Source: ``ComputeInterpolationValuesInteger``, with ten fractional bits."""
     scale = ((extent << 10) + out_extent // 2) // out_extent
     if align and out_extent > 1:
         scale = (((extent - 1) << 10) + (out_extent - 1) // 2) // (out_extent - 1)
-    scaled = np.arange(out_extent, dtype=np.int64) * scale
+    scaled = outputs * scale
     if half:
         scaled += scale // 2 - (1 << 9)
     lower = np.maximum(scaled >> 10, 0)
@@ -253,13 +291,19 @@ def _prepare_resize_nearest(node: Node) -> Binder:
     _check_resize(node, (*_TWO_TYPES, DType.INT16))
     align, half = node.options.flag("align_corners"), node.options.flag("half_pixel_centers")
     x, output = node.input(0), node.output()
-    rows = _nearest(x.shape[1], output.shape[1], align, half)
-    columns = _nearest(x.shape[2], output.shape[2], align, half)
 
-    def run(inputs: Sequence[Array]) -> Sequence[Array]:
+    def run(
+        rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], inputs: Sequence[Array]
+    ) -> Sequence[Array]:
         return (inputs[0][:, :, rows[:, np.newaxis], columns],)
 
-    return by_index_tensors(node, (), run)
+    def bind() -> BoundKernel:
+        rows, columns = (
+            _nearest(x.shape[axis], output.shape[axis], align, half) for axis in (1, 2)
+        )
+        return by_index_tensors(node, (), partial(run, rows, columns))()
+
+    return bind
 
 
 def _nearest(extent: int, out_extent: int, align: bool, half: bool) -> npt.NDArray[np.int64]:
