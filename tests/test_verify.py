@@ -81,6 +81,13 @@ def test_a_library_that_ignores_dilation_sums_something_else():
     assert difference.largest > 1
 
 
+def test_two_means_in_a_row_are_truncated_in_2020():
+    (difference,) = verify(pooling(), runtime="cmsis-nn@2020").differences
+    assert difference.kernel == "arm_avgpool_s8"
+    assert difference.largest == 1
+    assert "truncated" in difference.why
+
+
 def test_a_runtime_against_itself_is_equal():
     assert verify(convolution(), runtime="tflm", against="tflm").equal
 

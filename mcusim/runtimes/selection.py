@@ -157,9 +157,9 @@ def select(name: str, core: str = "m4", single_rounding: bool = False) -> Runtim
     Raises:
         InputError: there is no such runtime, generation or core, or it has no single rounding.
     """
-    base, _, generation = name.partition("@")
+    base, at, generation = name.partition("@")
     known = _GENERATIONS.get(base, ())
-    if base not in RUNTIMES or (generation and generation not in known):
+    if base not in RUNTIMES or (at and generation not in known):
         every = ", ".join(f"{r}@{g}" for r, years in _GENERATIONS.items() for g in years)
         raise InputError(f"runtime {name!r} is not known; there are {every}")
     year = next(g for g in known if generation in ("", g))

@@ -60,7 +60,8 @@ def plan(
             scratch = arena.scratch_bytes.get((0, node.index), 0)
         else:
             scratch = older_scratch_bytes(node, configuration, calls[0].kernel)
-            calls = _with_warnings(calls, _older_warnings(graph, node, chosen, calls, scratch))
+            if configuration.generation == "2020":
+                calls = tflm_2020.with_scratch_warning(calls, scratch)
         layers.append(LayerPlan(node, calls, scratch))
     if configuration.generation == "2020":
         return Plan(
@@ -109,34 +110,6 @@ def _calls(
         for inner in graph.subgraphs[subgraph].nodes:
             for inner_call in _calls(graph, own, subgraph, inner):
                 yield replace(inner_call, warnings=(*inner_call.warnings, warning))
-
-
-def _with_warnings(calls: tuple[KernelCall, ...], said: tuple[str, ...]) -> tuple[KernelCall, ...]:
-    first, *others = calls
-    return (replace(first, warnings=(*first.warnings, *said)), *others)
-
-
-def _older_warnings(
-    graph: Graph, node: Node, runtime: Runtime, calls: tuple[KernelCall, ...], scratch: int
-) -> tuple[str, ...]:
-    """What goes wrong on a device of 2020 outside the kernel itself."""
-    if runtime.configuration.generation != "2020":
-        return ()
-    said = []
-    if scratch > tflm_2020.SCRATCH_ARRAY_BYTES:
-        said.append(
-            f"fails on a device: takes {scratch:,} bytes of scratch memory, TensorFlow 2.2.0 has "
-            f"{tflm_2020.SCRATCH_ARRAY_BYTES:,}"
-        )
-    if calls[0].kernel == "arm_avgpool_s8":
-        source = node.operator.inputs[0]
-        later = [o for o in graph.main.nodes[node.index + 1 :] if source in o.operator.inputs]
-        if later:
-            said.append(
-                f"overwrites its input, which operator {later[0].index} ({later[0].name}) reads "
-                "later: a device computes other outputs"
-            )
-    return tuple(said)
 
 
 def _inner(node: Node) -> Iterator[tuple[int, str]]:

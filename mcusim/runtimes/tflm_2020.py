@@ -20,6 +20,7 @@ __all__ = [
     "construct_call",
     "invoke_call",
     "reference_call",
+    "with_scratch_warning",
 ]
 
 #: The static array that CMSIS-NN's buffers are cut from; a layer that needs more fails.
@@ -69,6 +70,23 @@ def reference_call(node: Node, newest: KernelCall) -> KernelCall:
         profile=f"{_FOLDER}/{name}",
         trips=trips[node.name] if counted else newest.trips,
     )
+
+
+def with_scratch_warning(calls: tuple[KernelCall, ...], scratch: int) -> tuple[KernelCall, ...]:
+    """The calls of a layer, told where they need more scratch memory than there is.
+
+    Args:
+        calls: the functions that run, the chosen one first.
+        scratch: bytes that it needs.
+    """
+    if scratch <= SCRATCH_ARRAY_BYTES:
+        return calls
+    first, *others = calls
+    said = (
+        f"fails on a device: takes {scratch:,} bytes of scratch memory, TensorFlow 2.2.0 has "
+        f"{SCRATCH_ARRAY_BYTES:,}"
+    )
+    return (replace(first, warnings=(*first.warnings, said)), *others)
 
 
 def _is_int8(node: Node) -> bool:
