@@ -1,4 +1,4 @@
-"""Models of one operator, damaged in the graph, refused or run as the TFLite Micro interpreter does.
+"""Models of one operator, damaged at random, refused or run as the TFLM interpreter does.
 
     python -m benchmarks.fuzz_operators --count 10000 --seed 0
 
@@ -30,7 +30,7 @@ from mcusim.errors import InputError, McusimError
 from mcusim.graph import Array, DType, Graph, Operator, Options, Quantization, Subgraph, Tensor
 from mcusim.runtimes import plan
 
-__all__ = ["Outcome", "Oracle", "attempt", "case", "main"]
+__all__ = ["Oracle", "Outcome", "attempt", "case", "main"]
 
 _HANG_S = 20.0
 _TYPES = (

@@ -139,7 +139,7 @@ def _movements() -> list[Graph]:
                 table="GatherOptions",
                 axis=1,
                 batch_dims=0,
-            ),  # fmt: skip
+            ),
             _one(
                 "GATHER_ND",
                 [x, constant(np.array([[1, 2], [0, 0]], np.int32))],
