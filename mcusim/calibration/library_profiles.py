@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from mcusim.calibration.counted import CountedSet
+from mcusim.calibration.legacy_rows import legacy_observations
 from mcusim.calibration.level_fit import Floats
 from mcusim.calibration.library_fit import LibraryFit, Observation, ProfileFit, fit_library
 from mcusim.calibration.library_observations import (
@@ -41,6 +42,8 @@ _FILES = (
     "cmsis_nn_kernels_old.csv",
     "tflm_grid.csv",
     "tflm_operators.csv",
+    "q7_grid.csv",
+    "q7_networks.csv",
 )
 #: What groups of classes the table of ``--classes`` shows.
 _GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -50,7 +53,12 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
     "taken": ("taken_conditional", "taken_unconditional"),
 }
 #: Builds without calls of the library alone lean on another one.
-_LEANS_ON: Mapping[str, str] = {"m0plus.gcc-Os": "m0plus.gcc-O3"}
+_LEANS_ON: Mapping[str, str] = {
+    "m0plus.gcc-Os": "m0plus.gcc-O3",
+    "m4.gcc-O2": "m4.gcc-mk",
+    "m4.gcc-O3-asm": "m4.gcc-O3",
+    "m4.gcc-O3-sr": "m4.gcc-O3",
+}
 #: Of a build of which only totals were counted: the build whose mix of classes stands in.
 _MIX_OF: Mapping[str, str] = {"m55.gcc-O3": "m33.gcc-O3"}
 
@@ -70,6 +78,8 @@ def observed(counted: CountedSet) -> dict[_Key, list[Observation]]:
             library = (generation, f"{core}.{LIBRARY_FLAG_OF_TFLM.get(flag, flag)}")
             found[key] = [replace(o, build=observation.build) for o in alone.get(library, ())]
         found[key].append(observation)
+    for legacy, observation in legacy_observations(counted):
+        found.setdefault((legacy, observation.build), []).append(observation)
     return found
 
 
