@@ -7,7 +7,19 @@ from mcusim.kernels.cmsis_nn.contract import CaseCalls, LibraryKernel
 __all__ = ["CASES", "KERNELS"]
 
 #: Modules that export ``KERNELS`` and ``CASES``.
-_FAMILIES: tuple[str, ...] = ()
+_FAMILIES: tuple[str, ...] = (
+    "convolve",
+    "depthwise",
+    "transpose_convolution",
+    "fully_connected",
+    "batch_matmul",
+    "svdf",
+    "softmax",
+    "elementwise",
+    "padding",
+    "pooling",
+    "transposition",
+)
 
 _modules = tuple(import_module(f"{__name__}.{family}") for family in _FAMILIES)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -19,7 +19,14 @@ from mcusim.kernels.reference.checks import (
 )
 from mcusim.kernels.reference.dense import Rescaling, accumulate, product_multiplier
 
-__all__ = ["KERNELS", "MatmulShape", "MatmulTurns", "batch_matmul_mirror", "trips"]
+__all__ = [
+    "KERNELS",
+    "MatmulShape",
+    "MatmulTurns",
+    "batch_matmul_mirror",
+    "prepare",
+    "trips",
+]
 
 #: The inner loop of a transposition is unrolled by so many elements where a row has as many.
 _UNROLLED = 16
@@ -91,7 +98,20 @@ class MatmulShape:
         return len(self.left) > 2 and len(self.right) > 2 and self.right[-3] == 1
 
 
-def _prepare(node: Node) -> Binder:
+def prepare(
+    node: Node, adjust: Callable[[Rescaling], Rescaling] = lambda rescaling: rescaling
+) -> Binder:
+    """Check a node and prepare it.
+
+    Args:
+        node: the operator.
+        adjust: what another library's kernel does otherwise with the sums.
+
+    Raises:
+        UnsupportedOperatorError: the library refuses the node.
+
+    Source: ``BatchMatMulPrepare`` and ``BatchMatMulEval``.
+    """
     require_counts(node, 2)
     left, right, output = node.input(0), node.input(1), node.output()
     allowed = (DType.FLOAT32, DType.INT8, DType.INT16)
@@ -103,7 +123,7 @@ def _prepare(node: Node) -> Binder:
     shape = MatmulShape.of(node)
     if rescaling is None:
         return partial(_bind_float, shape)
-    return partial(_bind_stored, shape, rescaling)
+    return partial(_bind_stored, shape, adjust(rescaling))
 
 
 def _rescaling(node: Node, left: Tensor, right: Tensor, output: Tensor) -> Rescaling:
@@ -297,4 +317,4 @@ def _call(node: Node) -> KernelCall:
     )
 
 
-KERNELS: tuple[Kernel, ...] = (Kernel("BATCH_MATMUL", _prepare, _call),)
+KERNELS: tuple[Kernel, ...] = (Kernel("BATCH_MATMUL", prepare, _call),)

@@ -12,6 +12,7 @@ from mcusim.graph import Array, DType, Node, Tensor
 from mcusim.kernels.fixed_point import (
     Int32Array,
     multiply_by_quantized_multiplier,
+    multiply_by_quantized_multiplier_once,
     multiply_by_quantized_multiplier_wide,
     quantize_multiplier,
 )
@@ -34,6 +35,7 @@ class Rescaling:
         high: largest stored value.
         wide: sums are int64, not int32, and are rounded once.
         dtype: of the output.
+        rounds_once: int32 sums are rounded once, too, as CMSIS-NN does if built for it.
     """
 
     input_offset: int
@@ -45,6 +47,7 @@ class Rescaling:
     high: int
     wide: bool
     dtype: DType
+    rounds_once: bool = False
 
     def stored(self, sums: npt.NDArray[np.int64]) -> Array:
         """Stored values of sums, shape ``(…, outputs)``.
@@ -54,8 +57,12 @@ class Rescaling:
         if self.wide:
             scaled = multiply_by_quantized_multiplier_wide(sums, self.multipliers, self.shifts)
         else:
-            wrapped = sums.astype(np.int32)
-            scaled = multiply_by_quantized_multiplier(wrapped, self.multipliers, self.shifts)
+            multiply = (
+                multiply_by_quantized_multiplier_once
+                if self.rounds_once
+                else multiply_by_quantized_multiplier
+            )
+            scaled = multiply(sums.astype(np.int32), self.multipliers, self.shifts)
         shifted = (scaled.astype(np.int64) + self.output_offset).astype(np.int32)
         clamped: Array = np.clip(shifted, self.low, self.high).astype(self.dtype.numpy)
         return clamped
@@ -126,6 +133,8 @@ def bind_rows(
 
     def run(x: Array) -> Array:
         sums = (x.astype(matrix.dtype) @ matrix).astype(np.int64)
+        if rescaling.rounds_once and not rescaling.wide:
+            return rescaling.stored(sums + constant)
         out = np.empty(sums.shape, rescaling.dtype.numpy)
         store(sums, constant, multipliers, shifts, *clamp, out)
         return out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,7 +28,7 @@ from mcusim.kernels.reference.checks import (
 )
 from mcusim.kernels.reference.dense import Rescaling, accumulate, bind_rows, product_multiplier
 
-__all__ = ["KERNELS", "DenseTurns", "fully_connected_mirror"]
+__all__ = ["KERNELS", "DenseTurns", "fully_connected_mirror", "prepare"]
 
 
 def _channel_multipliers(
@@ -131,8 +131,20 @@ def _type(node: Node) -> DType:
     return dtype
 
 
-def _prepare(node: Node) -> Binder:
-    """Source: ``FullyConnectedPrepare`` and ``FullyConnectedEval``."""
+def prepare(
+    node: Node, adjust: Callable[[Rescaling], Rescaling] = lambda rescaling: rescaling
+) -> Binder:
+    """Check a node and prepare it.
+
+    Args:
+        node: the operator.
+        adjust: what another library's kernel does otherwise with the sums.
+
+    Raises:
+        UnsupportedOperatorError: the library refuses the node.
+
+    Source: ``FullyConnectedPrepare`` and ``FullyConnectedEval``.
+    """
     source, weights, bias = node.input(0), node.input(1), node.optional_input(2)
     dtype = _type(node)
     shape = _shape(node)
@@ -141,6 +153,7 @@ def _prepare(node: Node) -> Binder:
         return partial(_bind_float, node, shape)
     rescaling = _rescaling(node, source, weights, bias)
     _require_bias(node, bias, shape, DType.INT64 if rescaling.wide else DType.INT32)
+    rescaling = adjust(rescaling)
     if weights.data is None or (bias is not None and bias.data is None):
         return partial(_bind_computed_weights, rescaling, shape, node.output())
     return partial(_bind_constant_weights, node, rescaling, shape, weights.data)
@@ -320,4 +333,4 @@ def _call(node: Node) -> KernelCall:
     return KernelCall(f"reference_integer_ops::{name}", profile, trips, macs=products)
 
 
-KERNELS: tuple[Kernel, ...] = (Kernel("FULLY_CONNECTED", _prepare, _call),)
+KERNELS: tuple[Kernel, ...] = (Kernel("FULLY_CONNECTED", prepare, _call),)

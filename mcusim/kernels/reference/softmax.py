@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,6 +15,7 @@ from mcusim.kernels.contract import Binder, BoundKernel, Kernel
 from mcusim.kernels.fixed_point import (
     Int32Array,
     multiply_by_quantized_multiplier,
+    multiply_by_quantized_multiplier_once,
     quantize_multiplier,
     quantize_multiplier_smaller_than_one,
     rounding_divide_by_pot,
@@ -36,7 +37,7 @@ from mcusim.kernels.reference.checks import (
 from mcusim.kernels.reference.softmax_call import log_softmax_call, softmax_call
 from mcusim.kernels.reference.softmax_scaling import DIFFERENCE_BITS, SUM_BITS, InputScaling
 
-__all__ = ["KERNELS", "SoftmaxTurns", "softmax_mirror"]
+__all__ = ["KERNELS", "SoftmaxTurns", "prepare_softmax", "softmax_mirror"]
 
 
 def _require_near(node: Node, tensor: Tensor, wanted: float) -> None:
@@ -64,7 +65,19 @@ def _checked(node: Node) -> tuple[Tensor, Tensor]:
     return source, output
 
 
-def _prepare_softmax(node: Node) -> Binder:
+def prepare_softmax(node: Node, rounds_once: bool = False) -> Binder:
+    """Check a SOFTMAX and prepare it.
+
+    Args:
+        node: the operator.
+        rounds_once: int16 differences are scaled with one rounding, as CMSIS-NN does if built for
+            it.
+
+    Raises:
+        UnsupportedOperatorError: the library refuses the node.
+
+    Source: ``SoftmaxPrepare`` and ``SoftmaxEval``.
+    """
     source, output = _checked(node)
     dtype = supported(node, source, (DType.INT8, DType.INT16, DType.FLOAT32), "input")
     beta = node.options.real("beta")
@@ -77,7 +90,12 @@ def _prepare_softmax(node: Node) -> Binder:
         _require_zero_point(node, output, "output", 0)
         _require_near(node, output, 1 / 32768)
         scaling = quantize_multiplier(source.scale * beta / (10.0 / 65535.0))
-        return partial(_softmax_int16, *scaling)
+        multiply = (
+            multiply_by_quantized_multiplier_once
+            if rounds_once
+            else multiply_by_quantized_multiplier
+        )
+        return partial(_softmax_int16, lambda x: multiply(x, *scaling))
     if supported(node, output, (DType.INT8, DType.INT16), "output") is DType.INT16:
         _require_zero_point(node, output, "output", -32768)
         _require_near(node, output, 1 / 65536)
@@ -124,7 +142,7 @@ def _softmax_int8(scaling: InputScaling, dtype: DType) -> BoundKernel:
     return run
 
 
-def _softmax_int16(multiplier: int, shift: int) -> BoundKernel:
+def _softmax_int16(scale: Callable[[npt.NDArray[np.int64]], Int32Array]) -> BoundKernel:
     """Source: ``reference_ops::SoftmaxInt16``."""
     exponentials = _exponential_table()
     reciprocals = int16_table(
@@ -132,7 +150,7 @@ def _softmax_int16(multiplier: int, shift: int) -> BoundKernel:
     )
 
     def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
-        scaled = multiply_by_quantized_multiplier(-_differences(_first(inputs)), multiplier, shift)
+        scaled = scale(-_differences(_first(inputs)))
         centred = np.clip(scaled.astype(np.int64) + 32767, -32768, 32767).astype(np.int16)
         powers = interpolated(centred, exponentials).astype(np.int64)
         sums = powers.sum(axis=-1, keepdims=True)
@@ -286,6 +304,6 @@ def _exponential(difference: int, scaling: InputScaling) -> int:
 
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("SOFTMAX", _prepare_softmax, softmax_call),
+    Kernel("SOFTMAX", prepare_softmax, softmax_call),
     Kernel("LOG_SOFTMAX", _prepare_log_softmax, log_softmax_call),
 )

@@ -15,7 +15,15 @@ from mcusim.kernels.fixed_point import multiply_by_quantized_multiplier, quantiz
 from mcusim.kernels.reference.checks import refuse, require, supported
 from mcusim.kernels.reference.dense import accumulate
 
-__all__ = ["KERNELS", "SvdfParameters", "SvdfShape", "SvdfTurns", "svdf_mirror", "trips"]
+__all__ = [
+    "KERNELS",
+    "SvdfParameters",
+    "SvdfShape",
+    "SvdfTurns",
+    "stored_parameters",
+    "svdf_mirror",
+    "trips",
+]
 
 
 @dataclass(frozen=True)
@@ -98,23 +106,39 @@ class SvdfParameters:
 
 
 def _prepare(node: Node) -> Binder:
-    """Source: ``PrepareSvdf`` and ``EvalSvdf``.
+    """Source: ``PrepareSvdf`` and ``EvalSvdf``."""
+    if node.input(0).dtype is not DType.FLOAT32:
+        return partial(_bind_stored, *stored_parameters(node))
+    shape = _checked(node)
+    time, bias, state = (node.input(i) for i in (2, 3, 4))
+    for tensor, what in ((time, "weights of time"), (state, "state"), (bias, "bias")):
+        supported(node, tensor, (DType.FLOAT32,), what)
+    return partial(_bind_float, node, shape)
+
+
+def _checked(node: Node) -> SvdfShape:
+    """What all types have in common."""
+    shape = SvdfShape.of(node)
+    if node.optional_input(3) is None:
+        refuse(node, "there is no bias, which TFLite Micro reads all the same")
+    dtype = supported(node, node.input(0), (DType.FLOAT32, DType.INT8), "input")
+    supported(node, node.input(1), (dtype,), "weights tensor")
+    supported(node, node.output(), (dtype,), "output")
+    return shape
+
+
+def stored_parameters(node: Node) -> tuple[SvdfShape, SvdfParameters]:
+    """Shape and quantization of an SVDF of stored values.
+
+    Raises:
+        UnsupportedOperatorError: the library refuses the node.
 
     Effective scales are those of the interpreter: device builds of August 2026 compute them in
     float32.
     """
-    shape = SvdfShape.of(node)
-    source, feature, time, state = (node.input(i) for i in (0, 1, 2, 4))
-    bias, output = node.optional_input(3), node.output()
-    if bias is None:
-        refuse(node, "there is no bias, which TFLite Micro reads all the same")
-    dtype = supported(node, source, (DType.FLOAT32, DType.INT8), "input")
-    supported(node, feature, (dtype,), "weights tensor")
-    supported(node, output, (dtype,), "output")
-    if dtype is DType.FLOAT32:
-        for tensor, what in ((time, "weights of time"), (state, "state"), (bias, "bias")):
-            supported(node, tensor, (DType.FLOAT32,), what)
-        return partial(_bind_float, node, shape)
+    shape = _checked(node)
+    source, feature, time, bias, state = (node.input(i) for i in range(5))
+    output = node.output()
     supported(node, bias, (DType.INT32,), "bias")
     state_type = supported(node, time, (DType.INT16, DType.INT8), "weights of time")
     supported(node, state, (state_type,), "state")
@@ -135,7 +159,7 @@ def _prepare(node: Node) -> Binder:
         output.zero_point,
         state_type,
     )
-    return partial(_bind_stored, shape, parameters)
+    return shape, parameters
 
 
 def _shifted(state: Array, shape: SvdfShape) -> Array:

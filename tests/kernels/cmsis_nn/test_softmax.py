@@ -1,0 +1,56 @@
+"""Softmax of CMSIS-NN against recorded calls of the real library, and its loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from mcusim.kernels.cmsis_nn.softmax_mirror import softmax_s8
+from mcusim.kernels.cmsis_nn.softmax_trips import SoftmaxRows, softmax_s8_trips
+from tests.golden_cmsis import GoldenCase, golden_cases, old_cases
+
+
+def rows_of(case: GoldenCase, least: int | None = None) -> SoftmaxRows:
+    params = case.params
+    return SoftmaxRows(
+        params["rows"],
+        params["cols"],
+        params["mult"],
+        params["shift"],
+        params["diff_min"] if least is None else least,
+    )
+
+
+def of_moderate_size(cases: list[GoldenCase]) -> list[GoldenCase]:
+    return [case for case in cases if case.arrays["x"].size <= 64]
+
+
+@pytest.mark.parametrize("case", of_moderate_size(golden_cases("softmax_s8")), ids=str)
+def test_the_loops_compute_the_librarys_outputs_in_as_many_turns(case: GoldenCase) -> None:
+    softmax = rows_of(case)
+    x = case.arrays["x"].reshape(softmax.rows, softmax.depth)
+    actual, turns = softmax_s8(x, softmax)
+    assert_array_equal(actual, case.output().reshape(actual.shape))
+    expected = softmax_s8_trips(softmax, x)
+    assert {k: v for k, v in turns.items() if v} == {k: v for k, v in expected.items() if v}
+
+
+@pytest.mark.parametrize("case", of_moderate_size(old_cases("softmax_s8")), ids=str)
+def test_differences_of_2020_wrap(case: GoldenCase) -> None:
+    softmax = rows_of(case, int(case.arrays["diff_min_passed"][0]))
+    x = case.arrays["x"].reshape(softmax.rows, softmax.depth)
+    actual, turns = softmax_s8(x, softmax, wraps=True)
+    assert_array_equal(actual, case.arrays["y_2020.arm_softmax_s8"].reshape(actual.shape))
+    expected = softmax_s8_trips(softmax, x, wraps=True)
+    assert {k: v for k, v in turns.items() if v} == {k: v for k, v in expected.items() if v}
+
+
+@pytest.mark.parametrize("depth", [1, 2, 10, 64])
+@pytest.mark.parametrize(("shift", "least"), [(22, -496), (25, -62), (27, -15)])
+def test_typical_turns_are_the_mean_over_random_rows(depth: int, shift: int, least: int) -> None:
+    softmax = SoftmaxRows(400, depth, 1717986918, shift, least)
+    x = np.random.default_rng(depth).integers(-128, 128, (400, depth)).astype(np.int8)
+    typical, counted = softmax_s8_trips(softmax, None), softmax_s8_trips(softmax, x)
+    for level in ("largest", "lower.positive", "lower.negative", "far"):
+        assert typical[level] == pytest.approx(counted[level], abs=0.09 * 400 * depth)
