@@ -349,12 +349,12 @@ def _classes(turns: Floats, counts: Floats, per_level: Floats) -> Floats:
     norms[norms == 0.0] = 1.0
     system, sums = weighed / norms, per_level * norms
     step = 1.0 / max(float(np.linalg.norm(system, 2)) ** 2, 1e-12)
+    gram, aims = system.T @ system, system.T @ targets
     found = np.outer(sums, counts[:, :exclusive].sum(axis=0) / totals.sum())
     ahead, momentum = found, 1.0
     # Projected gradients with momentum (FISTA): each level's classes stay on their simplex.
     for _ in range(_CLASS_STEPS):
-        gradient = system.T @ (system @ ahead - targets)
-        following = _on_simplex(ahead - step * gradient, sums)
+        following = _on_simplex(ahead - step * (gram @ ahead - aims), sums)
         faster = (1.0 + np.sqrt(1.0 + 4.0 * momentum**2)) / 2.0
         ahead = following + (momentum - 1.0) / faster * (following - found)
         found, momentum = following, faster
