@@ -28,8 +28,11 @@ from mcusim.kernels.cmsis_nn.depthwise_trips import (
     depthwise_conv_s8_trips,
     depthwise_conv_s16_trips,
     is_tiled,
+    word_reads_3x3,
 )
 from mcusim.kernels.cmsis_nn.matrix_trips import Scaling, widening_trips
+from mcusim.kernels.cmsis_nn.memory_calls import copies_call
+from mcusim.kernels.cmsis_nn.transposition import transpose_trips
 from mcusim.kernels.contract import BoundKernel, KernelCall
 from mcusim.kernels.reference import KERNELS as REFERENCE
 from mcusim.kernels.reference.convolution import Axis, ConvolutionShape, output_scaling, paddings
@@ -168,7 +171,10 @@ def _function_calls(
 
     match dispatch.function:
         case "arm_depthwise_conv_3x3_s8":
-            return (first(depthwise_conv_3x3_s8_trips(shape, scaling)),)
+            small = first(depthwise_conv_3x3_s8_trips(shape, scaling))
+            if simd == "dsp" or shape.in_channels < 4:
+                return (small,)
+            return (small, copies_call({}, configuration, accesses=word_reads_3x3(shape)))
         case "arm_depthwise_conv_s8_opt" if simd == "dsp":
             inside = shape.vertical.inside * shape.horizontal.inside
             return (
@@ -184,7 +190,8 @@ def _function_calls(
             return (first(trips, _BASIC),)
         case "arm_convolve_wrapper_s8":
             chosen, *others = convolve_calls(shape, configuration, scaling)
-            turned = {"call": 1.0, "element": float(shape.taps * shape.out_channels)}
+            filters = (1, shape.vertical.kernel, shape.horizontal.kernel, shape.out_channels)
+            turned = transpose_trips(filters, (3, 1, 2, 0), simd)
             return (
                 replace(chosen, reason=f"{dispatch.reason}, {chosen.reason}"),
                 *others,

@@ -23,7 +23,9 @@ __all__ = [
     "depthwise_conv_s8_trips",
     "depthwise_conv_s16_trips",
     "is_tiled",
+    "scaling_trips",
     "with_bias",
+    "word_reads_3x3",
 ]
 
 #: Channels that the MVE kernel gathers at a time.
@@ -47,7 +49,7 @@ def depthwise_conv_3x3_s8_trips(shape: ConvolutionShape, scaling: Scaling) -> di
         "pixel": shape.pixels,
         "quads": shape.pixels * (quads > 0),
         "singles": shape.pixels * (singles > 0),
-        "right_shift": _right_shifts(shape, scaling),
+        **scaling_trips(shape, scaling),
     }
     for part, channels in (("quad", quads), ("single", singles)):
         inside = channels * rows.inside
@@ -60,8 +62,18 @@ def depthwise_conv_3x3_s8_trips(shape: ConvolutionShape, scaling: Scaling) -> di
     return trips
 
 
-def _right_shifts(shape: ConvolutionShape, scaling: Scaling) -> float:
-    return shape.pixels * shape.out_channels * scaling.right
+def word_reads_3x3(shape: ConvolutionShape) -> int:
+    """Words that ``arm_depthwise_conv_3x3_s8`` reads: inputs and weights of four channels."""
+    rows, columns = shape.vertical, shape.horizontal
+    starts = [x * columns.stride - columns.padding for x in range(columns.outputs)]
+    taps = sum(1 + (start >= 0) + (columns.inputs - start >= 3) for start in starts)
+    return 2 * (shape.in_channels // 4) * rows.inside * taps
+
+
+def scaling_trips(shape: ConvolutionShape, scaling: Scaling) -> dict[str, float]:
+    """Turns of the requantization: all outputs, and those that are not shifted to the left."""
+    outputs = shape.pixels * shape.out_channels
+    return {"scaling.output": outputs, "right_shift": outputs * scaling.right}
 
 
 def with_bias(part: str, turns: float, scaling: Scaling) -> dict[str, float]:
@@ -96,7 +108,7 @@ def depthwise_conv_s8_opt_trips(shape: ConvolutionShape, scaling: Scaling) -> di
         "singles": shape.pixels * (singles > 0),
         **with_bias("single", shape.pixels * singles, scaling),
         "single.tap": shape.pixels * singles * shape.taps,
-        "right_shift": _right_shifts(shape, scaling),
+        **scaling_trips(shape, scaling),
     }
 
 
@@ -145,7 +157,7 @@ def depthwise_conv_s8_trips(
         scaling: of the outputs.
         through_opt: called by ``arm_depthwise_conv_s8_opt`` on a core without DSP.
     """
-    every = _output_trips(shape, scaling) | {"right_shift": _right_shifts(shape, scaling)}
+    every = _output_trips(shape, scaling) | scaling_trips(shape, scaling)
     tiled = is_tiled(shape)
     return {
         "call": 1,
@@ -166,7 +178,7 @@ def depthwise_conv_s8_mult_4_trips(shape: ConvolutionShape, scaling: Scaling) ->
         **with_bias("tile", tiles, scaling),
         "tile.row": inside * shape.horizontal.outputs,
         "tile.tap": inside * shape.horizontal.inside,
-        "right_shift": _right_shifts(shape, scaling),
+        **scaling_trips(shape, scaling),
     }
 
 
@@ -179,7 +191,8 @@ def is_tiled(shape: ConvolutionShape) -> bool:
 
 def depthwise_conv_s16_trips(shape: ConvolutionShape, scaling: Scaling) -> dict[str, float]:
     """Turns of ``arm_depthwise_conv_s16``: one output at a time on every core."""
-    return {"call": 1, **_output_trips(shape, scaling)}
+    outputs = shape.pixels * shape.out_channels
+    return {"call": 1, **_output_trips(shape, scaling), "scaling.output": outputs}
 
 
 def _output_trips(shape: ConvolutionShape, scaling: Scaling) -> dict[str, float]:

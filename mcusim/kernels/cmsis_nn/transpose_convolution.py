@@ -23,6 +23,7 @@ from mcusim.kernels.cmsis_nn.convolve import Dispatch, convolve_calls
 from mcusim.kernels.cmsis_nn.convolve_trips import convolve_s8_trips
 from mcusim.kernels.cmsis_nn.depthwise import right_share
 from mcusim.kernels.cmsis_nn.matrix_trips import Scaling
+from mcusim.kernels.cmsis_nn.memory_calls import copies_call
 from mcusim.kernels.cmsis_nn.transpose_convolution_arithmetic import (
     is_exact,
     rows_written,
@@ -116,7 +117,7 @@ def _library_calls(
     wrapper = {level: turns * is_reversed for level, turns in turned.items()}
     around = [_call(_WRAPPER, {"call": 1.0, **wrapper}, configuration)]
     if is_reversed and configuration.simd != "mve":
-        around.append(_call("memcpy", copies, configuration))
+        around.append(copies_call(copies, configuration))
     return (first, *calls[1:], *around)
 
 
@@ -140,7 +141,7 @@ def _direct_calls(
         return calls
     if scaling.has_bias:
         copies = transpose_conv_copies(shape, flushes_partly)
-        return (*calls, _call("memcpy", copies, configuration))
+        return (*calls, copies_call(copies, configuration))
     fills = transpose_conv_fills(shape, flushes_partly)
     return (*calls, _call("memset", fills, configuration))
 
@@ -155,10 +156,10 @@ def _reversed_calls(
     simd = configuration.simd
     (_, ordinary), *products = convolve_s8_trips(wide, simd, scaling)
     own, fills, copies = upscaled_gather_trips(shape)
+    # What follows once a column is gathered is the ordinary convolution's.
     kept = {
-        level: turns
+        level: turns if level in ("pair", "product") or level.startswith("left") else 0.0
         for level, turns in ordinary.items()
-        if level in ("pair", "product") or level.startswith("left")
     }
     if simd == "mve":
         column = wide.taps * wide.in_channels
@@ -166,10 +167,11 @@ def _reversed_calls(
             "fill_step": own["pixel"] * -(-column // 16),
             "copy_step": own["tap_inside"] * -(-wide.in_channels // 16),
         }
-    calls = [_call(_REVERSED, {**own, **kept}, configuration, _UPSCALED)]
+    calls = [_call(_REVERSED, own, configuration, _UPSCALED)]
+    calls.append(_call(_REVERSED, kept, configuration))
     calls += [_call(function, trips, configuration) for function, trips in products]
     if simd != "mve":
-        calls += [_call("memset", fills, configuration), _call("memcpy", copies, configuration)]
+        calls += [_call("memset", fills, configuration), copies_call(copies, configuration)]
     return tuple(calls)
 
 

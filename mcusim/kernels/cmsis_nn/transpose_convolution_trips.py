@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
+from typing import TypeAlias
 
 from mcusim.kernels.cmsis_nn.buffers import Simd
-from mcusim.kernels.cmsis_nn.column_trips import copy_trips, fill_trips
+from mcusim.kernels.cmsis_nn.column_trips import fill_trips
 from mcusim.kernels.cmsis_nn.matrix_trips import Scaling
 from mcusim.kernels.reference.convolution import Axis, ConvolutionShape
 
 __all__ = [
+    "Copies",
     "buffer_columns",
     "flushed_rows",
     "late_rows",
@@ -27,6 +29,9 @@ __all__ = [
     "upscaled_gather_trips",
     "upscaled_shape",
 ]
+
+#: How often so many bytes are copied from and to an address (both modulo four).
+Copies: TypeAlias = Counter[tuple[int, int, int]]
 
 _MVE_LANES = 16
 
@@ -82,7 +87,7 @@ def transpose_conv_s8_trips(
     late = late_rows(rows)
     written = shape.batches * (sum(flushed) + sum(late))
     pixels = written * columns.inputs
-    resets = _resets(shape, flushes_partly) * scaling.has_bias
+    resets = _resets(shape, flushes_partly)
     trips: dict[str, float] = {
         "call": 1,
         "batch": shape.batches,
@@ -90,16 +95,16 @@ def transpose_conv_s8_trips(
         "flush": shape.batches * sum(turns > 0 for turns in flushed),
         "flushed_row": shape.batches * sum(flushed),
         "late_row": shape.batches * len(late),
-        "copy": resets,
+        "copy": resets * scaling.has_bias,
         "pixel": pixels,
     }
     if simd == "mve":
         return trips | {
-            "copy_step": resets * -(-4 * shape.out_channels // _MVE_LANES),
+            "reset_step": resets * -(-4 * shape.out_channels // _MVE_LANES),
             "vector": pixels * -(-shape.out_channels // 4),
         }
     outputs = pixels * shape.out_channels
-    return trips | {"output": outputs, "right_shift": outputs * scaling.right}
+    return trips | {"scaling.output": outputs, "right_shift": outputs * scaling.right}
 
 
 def _resets(shape: ConvolutionShape, flushes_partly: bool) -> int:
@@ -109,9 +114,9 @@ def _resets(shape: ConvolutionShape, flushes_partly: bool) -> int:
     return shape.batches * turns * buffer_columns(shape.horizontal)
 
 
-def transpose_conv_copies(shape: ConvolutionShape, flushes_partly: bool) -> dict[str, float]:
-    """Turns of memcpy where there is a bias: a call for each pixel of the buffer."""
-    return copy_trips({(4 * shape.out_channels, 0, 0): _resets(shape, flushes_partly)})
+def transpose_conv_copies(shape: ConvolutionShape, flushes_partly: bool) -> Copies:
+    """Calls of memcpy where there is a bias: one for each pixel of the buffer."""
+    return Counter({(4 * shape.out_channels, 0, 0): _resets(shape, flushes_partly)})
 
 
 def transpose_conv_fills(shape: ConvolutionShape, flushes_partly: bool) -> dict[str, float]:
@@ -139,15 +144,23 @@ def transpose_conv_row_trips(shape: ConvolutionShape, simd: Simd) -> dict[str, f
     trips: dict[str, float] = {
         "call": calls,
         "channel": calls * (fours + short) * shape.out_channels,
+    }
+    if simd == "mve":
+        vectors = -(-depth // _MVE_LANES)
+        return trips | {
+            "row": rows * (fours + short),
+            "tap": steps,
+            "tap.column": taps * width,
+            "vector": steps * vectors,
+            "vector.column": taps * width * vectors,
+        }
+    trips |= {
         "four.row": rows * fours,
         "four.tap": taps * fours,
         "short.row": rows * short,
         "short.tap": taps * short,
         "short.tap.column": taps * left,
     }
-    if simd == "mve":
-        vectors = -(-depth // _MVE_LANES)
-        return trips | {"vector": steps * vectors, "vector.column": taps * width * vectors}
     if simd == "dsp":
         quads, tail = divmod(depth, 4)
         return trips | {
@@ -166,10 +179,10 @@ def transpose_conv_row_trips(shape: ConvolutionShape, simd: Simd) -> dict[str, f
     }
 
 
-def reversal_trips(shape: ConvolutionShape) -> tuple[dict[str, float], dict[str, float]]:
-    """Turns of ``arm_transpose_conv_wrapper_s8`` as it turns the filter around, and of memcpy."""
+def reversal_trips(shape: ConvolutionShape) -> tuple[dict[str, float], Copies]:
+    """Turns of ``arm_transpose_conv_wrapper_s8`` as it turns the filter around, and its copies."""
     channels, taps, depth = shape.out_channels, shape.taps, shape.in_channels
-    copies: Counter[tuple[int, int, int]] = Counter()
+    copies: Copies = Counter()
     for channel in range(min(channels, 4)):
         # Addresses repeat after four filters.
         times = len(range(channel, channels, 4))
@@ -182,7 +195,7 @@ def reversal_trips(shape: ConvolutionShape) -> tuple[dict[str, float], dict[str,
         "filter_row": channels * shape.vertical.kernel,
         "filter_tap": channels * taps,
     }
-    return trips, copy_trips(copies)
+    return trips, copies
 
 
 def upscaled_shape(shape: ConvolutionShape) -> ConvolutionShape:
@@ -201,11 +214,13 @@ def upscaled_shape(shape: ConvolutionShape) -> ConvolutionShape:
     return replace(shape, vertical=vertical, horizontal=horizontal)
 
 
-def upscaled_gather_trips(shape: ConvolutionShape) -> tuple[dict[str, float], ...]:
+def upscaled_gather_trips(
+    shape: ConvolutionShape,
+) -> tuple[dict[str, float], dict[str, float], Copies]:
     """Turns of ``arm_convolve_s8`` as it gathers columns from an input that it stretches by two.
 
     Returns:
-        Its own turns, those of memset, which fills every column first, and those of memcpy.
+        Its own turns, those of memset, which fills every column first, and the calls of memcpy.
     """
     wide = upscaled_shape(shape)
     pixels = wide.vertical.outputs * wide.horizontal.outputs
@@ -213,7 +228,7 @@ def upscaled_gather_trips(shape: ConvolutionShape) -> tuple[dict[str, float], ..
     column = wide.taps * depth
     down = _places(wide.vertical, shape.vertical.stride)
     across = _places(wide.horizontal, shape.horizontal.stride)
-    copies: Counter[tuple[int, int, int]] = Counter()
+    copies: Copies = Counter()
     image = shape.vertical.outputs * shape.horizontal.outputs * depth
     bases = Counter(batch * image % 4 for batch in range(shape.batches))
     inside_rows = 0
@@ -238,7 +253,7 @@ def upscaled_gather_trips(shape: ConvolutionShape) -> tuple[dict[str, float], ..
         "tap": rows * wide.horizontal.kernel,
         "tap_inside": shape.batches * len(down) * len(across),
     }
-    return trips, fill_trips(fills), copy_trips(copies)
+    return trips, fill_trips(fills), copies
 
 
 def _places(axis: Axis, stride: int) -> list[tuple[int, int, int]]:
