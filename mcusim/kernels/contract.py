@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import numpy as np
+
 from mcusim.errors import McusimError, ModelError
-from mcusim.graph import Array, Node
+from mcusim.graph import Array, DType, Node
 
 __all__ = ["Binder", "BoundKernel", "Kernel", "KernelCall", "Trips", "placed"]
 
@@ -18,6 +21,9 @@ Trips: TypeAlias = Mapping[str, float]
 #: independent inferences of a batch. A constant input arrives with a leading axis of 1; an input
 #: left out is None. Outputs are new arrays (or read-only views) of the outputs' dtypes.
 BoundKernel: TypeAlias = Callable[[Sequence[Array | None]], Sequence[Array]]
+
+#: Types of stored values that a scale and a zero point make real.
+_STORED = frozenset((DType.INT4, DType.INT8, DType.UINT8, DType.INT16))
 
 #: What is left to do once a node has passed the library's Prepare: tables, repacked weights and
 #: compiled loops. An estimate does without it.
@@ -93,7 +99,9 @@ class Kernel:
 
     def _prepared(self, node: Node) -> Binder:
         try:
-            return self.prepare(node)
+            binder = self.prepare(node)
+            _check_quantization(node)
+            return binder
         except McusimError as error:
             raise placed(error, node) from None
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
@@ -108,3 +116,24 @@ def placed(error: McusimError, node: Node) -> McusimError:
     if f"operator {node.index} (" in str(error) or ": operator " in str(error):
         return error
     return type(error)(f"operator {node.index} ({node.name}): {error}")
+
+
+def _check_quantization(node: Node) -> None:
+    """Refuse scales and zero points with which the libraries' int32 arithmetic overflows.
+
+    No converter writes them, and what a device computes from them the language leaves open.
+
+    Raises:
+        ModelError: a scale is negative or not finite, or a zero point is no value of its type.
+    """
+    for tensor in (*node.inputs, *node.outputs):
+        if tensor is None or tensor.quantization is None or tensor.dtype not in _STORED:
+            continue
+        scales, points = tensor.quantization.scales, tensor.quantization.zero_points
+        if scales.size and not 0 <= scales.min() <= scales.max() < math.inf:
+            raise ModelError(f"tensor {tensor.name!r} has a scale that is negative or not finite")
+        limits = np.iinfo(tensor.dtype.numpy)
+        if points.size and not limits.min <= points.min() <= points.max() <= limits.max:
+            raise ModelError(
+                f"tensor {tensor.name!r} has a zero point that is no {tensor.dtype.value}"
+            )

@@ -24,6 +24,7 @@ __all__ = [
     "TapTurns",
     "check_arity",
     "check_bias",
+    "check_extents",
     "check_rank",
     "convolution_shape",
     "output_scaling",
@@ -201,6 +202,36 @@ def paddings(
     return totals[0] // 2, totals[1] // 2
 
 
+def check_extents(
+    node: Node,
+    inputs: tuple[int, int],
+    outputs: tuple[int, ...],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int] = (1, 1),
+) -> None:
+    """Refuse an output, rows and columns, that the windows over an input do not make.
+
+    TFLite Micro does not look: it computes windows that lie partly or wholly beside the input.
+
+    Raises:
+        UnsupportedOperatorError: the extents are others.
+
+    Source: ``ComputeOutSize``.
+    """
+    same = node.options.text("padding", "SAME") == "SAME"
+    made = tuple(
+        -(-(size if same else size - (k - 1) * d) // step)
+        for size, k, step, d in zip(inputs, kernel, stride, dilation, strict=True)
+    )
+    require(
+        made == tuple(outputs),
+        node,
+        f"windows of {kernel[0]} x {kernel[1]} on {inputs[0]} x {inputs[1]} make "
+        f"{max(made[0], 0)} x {max(made[1], 0)} outputs, not {outputs[0]} x {outputs[1]}",
+    )
+
+
 def check_rank(node: Node, tensors: Mapping[str, Tensor]) -> None:
     """Refuse tensors that are not four-dimensional or empty.
 
@@ -270,6 +301,9 @@ def convolution_shape(node: Node, of_depth: int, of_channels: int) -> Convolutio
         (kernel[0], kernel[1]),
         stride,
         dilation,
+    )
+    check_extents(
+        node, (inputs[0], inputs[1]), result.shape[1:3], (kernel[0], kernel[1]), stride, dilation
     )
     vertical, horizontal = (
         Axis(inputs[i], result.shape[1 + i], kernel[i], stride[i], dilation[i], padding[i])

@@ -150,6 +150,7 @@ def _int16_scale(
         while multiplier <= 32767.0 / 2.0 and shift <= 30:
             shift += 1
             multiplier *= 2.0
+        require(multiplier < 2.0**31, node, f"the input's scale {source.scale:g} overflows int32")
     output_exponent, is_power = _checked_log2(output.scale)
     require(
         is_power and output_exponent == -15,

@@ -16,7 +16,7 @@ from mcusim.kernels.lookup_tables import logistic_int16, tanh_int16
 from mcusim.kernels.reference.checks import is_quantized, refuse, require, supported
 from mcusim.kernels.reference.dense import Rescaling, bind_rows, product_multiplier
 
-__all__ = ["KERNELS", "LstmShape", "trips"]
+__all__ = ["KERNELS", "LstmShape", "StoredLstm", "check_tensors", "trips"]
 
 #: Positions of the inputs: of weights and biases the first of four, by gate.
 _INPUT, _INPUT_WEIGHTS, _RECURRENT_WEIGHTS, _BIASES, _HIDDEN, _CELL = 0, 1, 5, 12, 18, 19
@@ -27,6 +27,9 @@ _VARIANTS = (9, 10, 11, 16, 17, 20, 21, 22, 23)
 
 #: Scales of what goes into a gate's function, and of what comes out.
 _FUNCTION_INPUT, _FUNCTION_OUTPUT = 2.0**-12, 2.0**-15
+
+#: Computes a step: from rows of inputs, hidden and cell state to both states.
+_Cell = Callable[[Array, Array, Array], tuple[Array, Array]]
 
 #: Computes a gate, before its function, from rows of inputs and rows of the hidden state.
 _Gate = Callable[[Array, Array], Array]
@@ -90,15 +93,17 @@ class LstmShape:
 
 def _prepare(node: Node) -> Binder:
     """Source: ``UnidirectionalSequenceLstmPrepare``."""
-    _check_tensors(node)
+    check_tensors(node)
     shape = LstmShape.of(node)
-    return partial(_bind, node, shape)
+    if node.input(_INPUT).dtype is DType.FLOAT32:
+        return partial(_bind, node, shape, partial(_bind_float, node))
+    return partial(_bind, node, shape, partial(_bind_stored, node, StoredLstm.of(node)))
 
 
-def _bind(node: Node, shape: LstmShape) -> BoundKernel:
+def _bind(node: Node, shape: LstmShape, bind_cell: Callable[[], _Cell]) -> BoundKernel:
     """Source: ``EvalLstm``."""
     dtype = node.input(_INPUT).dtype
-    cell = _bind_float(node) if dtype is DType.FLOAT32 else _bind_stored(node)
+    cell = bind_cell()
     output_type = dtype.numpy
 
     def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
@@ -123,8 +128,14 @@ def _bind(node: Node, shape: LstmShape) -> BoundKernel:
     return run
 
 
-def _check_tensors(node: Node) -> None:
-    """Source: ``LstmTensors::ValidateTensorStatus``."""
+def check_tensors(node: Node) -> None:
+    """Check types and presence of all tensors.
+
+    Raises:
+        UnsupportedOperatorError: the library refuses one.
+
+    Source: ``LstmTensors::ValidateTensorStatus``.
+    """
     require(len(node.inputs) == 24, node, f"has {len(node.inputs)} inputs, not 24")
     source, hidden, cell = node.input(_INPUT), node.input(_HIDDEN), node.input(_CELL)
     dtype = supported(node, source, (DType.FLOAT32, DType.INT8, DType.INT16), "input")
@@ -155,29 +166,69 @@ def _check_tensors(node: Node) -> None:
         )
 
 
-_Cell = Callable[[Array, Array, Array], tuple[Array, Array]]
-
-
 def _data(tensor: Tensor) -> Array:
     assert tensor.data is not None
     return tensor.data
 
 
-def _bind_stored(node: Node) -> _Cell:
+@dataclass(frozen=True)
+class StoredLstm:
+    """Quantization of an integer LSTM.
+
+    Attributes:
+        forget: multiplier and shift from the forget gate's product to the cell state.
+        update: from the product of input and cell gate to the cell state.
+        result: from the output gate's product to the hidden state.
+        tanh: scale of the table of tanh for the cell state.
+        clip: bound of the cell state, None where there is none.
+        gates: for each gate how its products with inputs and with the hidden state are rescaled.
+    """
+
+    forget: tuple[int, int]
+    update: tuple[int, int]
+    result: tuple[int, int]
+    tanh: tuple[int, int]
+    clip: np.int16 | None
+    gates: tuple[tuple[Rescaling, Rescaling], ...]
+
+    @classmethod
+    def of(cls, node: Node) -> StoredLstm:
+        """Quantization of a node, refused where it makes none.
+
+        Raises:
+            UnsupportedOperatorError: a scale is zero.
+
+        Source: ``PrepareGateParametersInteger`` and ``CreateInterGateParams``.
+        """
+        hidden, cell = node.input(_HIDDEN), node.input(_CELL)
+        for tensor, what in (
+            (node.input(_INPUT), "input"),
+            (hidden, "hidden state"),
+            (cell, "cell state"),
+        ):
+            require(tensor.scale > 0, node, f"the {what} has no scale")
+        cell_scale = float(np.float32(cell.scale))
+        # The table of tanh takes Q3.12: a cell state of another power of two is shifted.
+        shift = 15 - 3 + _log2(cell_scale)
+        return cls(
+            quantize_multiplier(_FUNCTION_OUTPUT * cell_scale / cell_scale),
+            quantize_multiplier(_FUNCTION_OUTPUT * _FUNCTION_OUTPUT / cell_scale),
+            quantize_multiplier(_FUNCTION_OUTPUT * _FUNCTION_OUTPUT / hidden.scale),
+            (0, shift) if shift >= 0 else (3, -shift),
+            _stored_clip(node.options.real("cell_clip"), cell_scale),
+            tuple(_gate_rescalings(node, gate) for gate in range(4)),
+        )
+
+
+def _bind_stored(node: Node, quantization: StoredLstm) -> _Cell:
     """A step of an integer LSTM: int16 cell state, int8 or int16 activations.
 
-    Source: ``LstmStep`` and ``PrepareGateParametersInteger``.
+    Source: ``LstmStep``.
     """
-    hidden, cell = node.input(_HIDDEN), node.input(_CELL)
-    gates = [_stored_gate(node, gate) for gate in range(4)]
-    cell_scale = float(np.float32(cell.scale))
-    forget = quantize_multiplier(_FUNCTION_OUTPUT * cell_scale / cell_scale)
-    update = quantize_multiplier(_FUNCTION_OUTPUT * _FUNCTION_OUTPUT / cell_scale)
-    result = quantize_multiplier(_FUNCTION_OUTPUT * _FUNCTION_OUTPUT / hidden.scale)
-    # The table of tanh takes Q3.12: a cell state of another power of two is shifted.
-    shift = 15 - 3 + _log2(cell_scale)
-    tanh_scale = (0, shift) if shift >= 0 else (3, -shift)
-    clip = _stored_clip(node.options.real("cell_clip"), cell_scale)
+    hidden = node.input(_HIDDEN)
+    gates = [_stored_gate(node, i, pair) for i, pair in enumerate(quantization.gates)]
+    forget, update, result = quantization.forget, quantization.update, quantization.result
+    tanh_scale, clip = quantization.tanh, quantization.clip
     limits = np.iinfo(hidden.dtype.numpy)
     has_tanh = node.options.text("fused_activation_function", "NONE") == "TANH"
 
@@ -220,22 +271,21 @@ def _log2(scale: float) -> int:
 
 
 def _stored_clip(clip: float, scale: float) -> np.int16 | None:
-    if clip <= 0:
+    """What a stored cell state is clipped to, or None where it is not.
+
+    Source: ``CreateLstmCellStateInfo``.
+    """
+    if not clip > 0:
         return None
     return np.int16(min(max(clip / scale, -32768.0), 32767.0))
 
 
-def _stored_gate(node: Node, gate: int) -> _Gate:
-    """Source: ``CreateGateParams`` and ``CalculateLstmGate``."""
-    source, hidden = node.input(_INPUT), node.input(_HIDDEN)
-    parts = []
-    for activation, first, bias in (
-        (source, _INPUT_WEIGHTS, _data(node.input(_BIASES + gate))),
-        (hidden, _RECURRENT_WEIGHTS, None),
-    ):
-        weights = node.input(first + gate)
+def _gate_rescalings(node: Node, gate: int) -> tuple[Rescaling, Rescaling]:
+    """Source: ``CreateGateParams``."""
+
+    def rescaling(activation: Tensor, weights: Tensor) -> Rescaling:
         multiplier, shift = product_multiplier(node, activation, weights, None, _FUNCTION_INPUT)
-        rescaling = Rescaling(
+        return Rescaling(
             input_offset=-activation.zero_point,
             filter_offset=-weights.zero_point,
             multipliers=np.array([multiplier], np.int32),
@@ -246,8 +296,20 @@ def _stored_gate(node: Node, gate: int) -> _Gate:
             wide=activation.dtype is DType.INT16,
             dtype=DType.INT16,
         )
-        parts.append(bind_rows(_data(weights), bias, rescaling, activation.dtype))
-    of_input, of_hidden = parts
+
+    return (
+        rescaling(node.input(_INPUT), node.input(_INPUT_WEIGHTS + gate)),
+        rescaling(node.input(_HIDDEN), node.input(_RECURRENT_WEIGHTS + gate)),
+    )
+
+
+def _stored_gate(node: Node, gate: int, rescalings: tuple[Rescaling, Rescaling]) -> _Gate:
+    """Source: ``CalculateLstmGate``."""
+    first, second = rescalings
+    dtype = node.input(_INPUT).dtype
+    bias = _data(node.input(_BIASES + gate))
+    of_input = bind_rows(_data(node.input(_INPUT_WEIGHTS + gate)), bias, first, dtype)
+    of_hidden = bind_rows(_data(node.input(_RECURRENT_WEIGHTS + gate)), None, second, dtype)
 
     def run(x: Array, state: Array) -> Array:
         return _int16(of_input(x).astype(np.int64) + of_hidden(state))

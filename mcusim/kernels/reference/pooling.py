@@ -20,6 +20,7 @@ from mcusim.kernels.reference.checks import (
     require_same_type,
     supported,
 )
+from mcusim.kernels.reference.convolution import check_extents
 
 __all__ = [
     "KERNELS",
@@ -113,6 +114,13 @@ class Pooling:
         for name in ("stride_h", "stride_w", "filter_height", "filter_width"):
             require(options.integer(name) > 0, node, f"{name} is {options.integer(name)}")
         same = options.text("padding", "SAME") == "SAME"
+        check_extents(
+            node,
+            (rows, columns),
+            output.shape[1:3],
+            (options.integer("filter_height"), options.integer("filter_width")),
+            (options.integer("stride_h"), options.integer("stride_w")),
+        )
         return cls(
             batches,
             channels,
@@ -143,6 +151,7 @@ def _axis(
 
 def _prepare(node: Node, average: bool) -> Binder:
     """Source: ``PoolingPrepare``, ``AverageEval`` and ``MaxEval``."""
+    require_counts(node, 1)
     source, output = node.input(0), node.output()
     dtype = supported(node, source, (DType.INT8, DType.INT16, DType.FLOAT32), "input")
     require_same_type(node, source, output, "input and output")

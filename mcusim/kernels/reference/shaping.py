@@ -102,6 +102,7 @@ def _prepare_expand_dims(node: Node) -> Binder:
     axis = int(axis_data.reshape(-1)[0])
     axis = len(x.shape) + 1 + axis if axis < 0 else axis
     require(0 <= axis <= len(x.shape), node, f"axis {axis} of {len(x.shape)} dimensions")
+    require_same_type(node, x, output, "input and output")
     expanded = (*x.shape[:axis], 1, *x.shape[axis:])
     require(output.shape == expanded, node, f"the output is {output.shape}, not {expanded}")
     supported(node, x, (DType.INT8, DType.INT16, DType.FLOAT32), "input")

@@ -17,6 +17,7 @@ from mcusim.kernels.reference.convolution import (
     OutputScaling,
     check_arity,
     check_bias,
+    check_extents,
     check_rank,
     output_scaling,
     paddings,
@@ -75,6 +76,13 @@ def transposed_shape(node: Node) -> ConvolutionShape:
         (kernel_h, kernel_w),
         stride,
         (1, 1),
+    )
+    check_extents(
+        node,
+        (result.shape[1], result.shape[2]),
+        source.shape[1:3],
+        (kernel_h, kernel_w),
+        stride,
     )
     check_bias(node, 3, out_channels, _BIASES[source.dtype])
     return ConvolutionShape(
