@@ -6,10 +6,8 @@ have loops of their own for them, which are in :mod:`mcusim.kernels.cmsis_nn.ext
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from mcusim.graph import Array, DType, Node
 from mcusim.kernels.cmsis_nn.buffers import Simd
@@ -22,10 +20,11 @@ from mcusim.kernels.cmsis_nn.contract import (
 )
 from mcusim.kernels.cmsis_nn.elementwise_arithmetic import (
     Product,
-    Scale,
     Sum,
     product_of,
+    product_of_case,
     sum_of,
+    sum_of_case,
     typical_operands,
 )
 from mcusim.kernels.cmsis_nn.extrema import KERNELS as EXTREMA
@@ -109,38 +108,10 @@ def _calls_of(
 
 def _case(case: LibraryCase, configuration: Configuration) -> tuple[KernelCall, ...]:
     name = case.op.removesuffix("_s8").upper()
-    arithmetic = _case_sum(case.params) if name == "ADD" else _case_product(case.params)
+    arithmetic = sum_of_case(case) if name == "ADD" else product_of_case(case)
     arrays = case.arrays
     operands = (arrays["x1"], arrays["x2"]) if "x1" in arrays else None
     return _calls_of(name, case.params["n"], DType.INT8, arithmetic, configuration, operands)
-
-
-def _case_sum(params: Mapping[str, Any]) -> Sum:
-    return Sum(
-        params["left_shift"],
-        (params["in1_off"], params["in2_off"]),
-        (
-            Scale(params["in1_mult"], params["in1_shift"]),
-            Scale(params["in2_mult"], params["in2_shift"]),
-        ),
-        Scale(params["out_mult"], params["out_shift"]),
-        params["out_off"],
-        _limits(params),
-    )
-
-
-def _case_product(params: Mapping[str, Any]) -> Product:
-    return Product(
-        (params["in1_off"], params["in2_off"]),
-        Scale(params["out_mult"], params["out_shift"]),
-        params["out_off"],
-        _limits(params),
-    )
-
-
-def _limits(params: Mapping[str, Any]) -> tuple[int, int]:
-    low, high = params["act"]
-    return low, high
 
 
 CASES: dict[str, CaseCalls] = {"add_s8": _case, "mul_s8": _case}

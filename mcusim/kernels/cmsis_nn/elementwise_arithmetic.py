@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from mcusim.graph import Array, DType, Node
+from mcusim.kernels.cmsis_nn.buffers import Simd
+from mcusim.kernels.cmsis_nn.contract import LibraryCase
 from mcusim.kernels.fixed_point import (
     Int32Array,
     activation_range_quantized,
@@ -18,10 +21,22 @@ from mcusim.kernels.fixed_point import (
     saturating_rounding_doubling_high_mul,
 )
 
-__all__ = ["Product", "Scale", "Sum", "product_of", "sum_of", "typical_operands"]
+__all__ = [
+    "Product",
+    "Scale",
+    "Sum",
+    "elementwise_mirror",
+    "product_of",
+    "product_of_case",
+    "sum_of",
+    "sum_of_case",
+    "typical_operands",
+]
 
 #: Operands that stand for all that are equally likely: this many of each.
 _TYPICAL = 64
+#: Elements of an MVE vector of int32.
+_LANES = 4
 
 
 @dataclass(frozen=True)
@@ -195,6 +210,84 @@ def product_of(node: Node) -> Product:
         output.zero_point,
         _activation_limits(node),
     )
+
+
+def sum_of_case(case: LibraryCase) -> Sum:
+    """The arithmetic of a single call of ``arm_elementwise_add_s8``."""
+    params = case.params
+    low, high = params["act"]
+    return Sum(
+        params["left_shift"],
+        (params["in1_off"], params["in2_off"]),
+        (
+            Scale(params["in1_mult"], params["in1_shift"]),
+            Scale(params["in2_mult"], params["in2_shift"]),
+        ),
+        Scale(params["out_mult"], params["out_shift"]),
+        params["out_off"],
+        (low, high),
+    )
+
+
+def product_of_case(case: LibraryCase) -> Product:
+    """The arithmetic of a single call of ``arm_elementwise_mul_s8``."""
+    params = case.params
+    low, high = params["act"]
+    return Product(
+        (params["in1_off"], params["in2_off"]),
+        Scale(params["out_mult"], params["out_shift"]),
+        params["out_off"],
+        (low, high),
+    )
+
+
+def elementwise_mirror(
+    arithmetic: Sum | Product, first: Array, second: Array, simd: Simd, once: bool = False
+) -> tuple[Array, dict[str, float]]:
+    """``arm_elementwise_add_s8`` and its like, in the order in which the library takes elements.
+
+    Args:
+        arithmetic: of the layer.
+        first: int8 or int16, one dimension.
+        second: of the same type and length.
+        simd: of the core.
+        once: round once, as with ``CMSIS_NN_USE_SINGLE_ROUNDING``.
+
+    Returns:
+        The output and the turns of the loops.
+    """
+    out = np.empty_like(first)
+    int8 = first.dtype == np.int8
+    turns: Counter[str] = Counter(call=1)
+
+    def compute(*positions: int) -> None:
+        for i in positions:
+            a, b = first[i : i + 1], second[i : i + 1]
+            out[i : i + 1] = arithmetic.results(a, b, once)
+
+    at, size = 0, first.size
+    if simd == "mve":
+        while at < size:
+            turns["vector"] += 1
+            compute(*range(at, min(at + _LANES, size)))
+            at += _LANES
+    elif int8 and simd == "none":
+        for at in range(size):
+            turns["element"] += 1
+            compute(at)
+    else:
+        # Four bytes are extended in pairs: the first and the third, then the second and the fourth.
+        order = (0, 2, 1, 3) if int8 else (0, 1)
+        turns["groups"] = int(size >= len(order))
+        while size - at >= len(order):
+            turns["group"] += 1
+            compute(*(at + i for i in order))
+            at += len(order)
+        if at < size:
+            turns[f"tail_{size - at}"] = 1
+        for i in range(at, size):
+            compute(i)
+    return out, {name: float(count) for name, count in turns.items()}
 
 
 def _activation_limits(node: Node) -> tuple[int, int]:
