@@ -21,12 +21,16 @@ from mcusim.kernels.reference.checks import refuse, require
 __all__ = [
     "CONTROL_FLOW",
     "KERNELS",
+    "MOST_TURNS",
     "Machine",
     "Resources",
     "Step",
     "called_subgraphs",
     "prepare",
 ]
+
+#: Turns of a WHILE after which it is taken to have no end; it keeps only the last turn's tensors.
+MOST_TURNS = 1_000_000
 
 #: The options that name a subgraph which an operator runs, by operator.
 _SUBGRAPH_OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -116,8 +120,15 @@ def _prepare_while(node: Node, graph: Graph, subgraph: int, resources: Resources
 
     def run(machine: Machine, inputs: Sequence[Array | None]) -> Sequence[Array]:
         state = [a for a in inputs if a is not None]
+        turns = 0
         while machine.run_subgraph(condition, state)[0].reshape(-1)[0]:
+            if turns >= MOST_TURNS:
+                raise ModelError(
+                    f"operator {node.index} (WHILE): its condition still holds after {turns:,} "
+                    "turns; a device would never leave it"
+                )
             state = machine.run_subgraph(body, state)
+            turns += 1
         return [a.reshape(1, *t.shape) for a, t in zip(state, node.outputs, strict=True)]
 
     return run
@@ -174,6 +185,7 @@ def _prepare_var_handle(node: Node, graph: Graph, subgraph: int, resources: Reso
 
 
 def _prepare_read(node: Node, graph: Graph, subgraph: int, resources: Resources) -> Step:
+    require(len(node.inputs) == 1 and len(node.outputs) == 1, node, "it takes one handle")
     output = node.output()
 
     def run(machine: Machine, inputs: Sequence[Array | None]) -> Sequence[Array]:
