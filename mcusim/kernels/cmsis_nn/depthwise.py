@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mcusim.graph import Array, DType, Node, Tensor
+from mcusim.graph import DType, Node, Tensor
 from mcusim.kernels.cmsis_nn import buffers
 from mcusim.kernels.cmsis_nn.contract import (
     CaseCalls,
@@ -36,7 +36,7 @@ from mcusim.kernels.cmsis_nn.transposition import transpose_trips
 from mcusim.kernels.contract import BoundKernel, KernelCall
 from mcusim.kernels.reference import KERNELS as REFERENCE
 from mcusim.kernels.reference.convolution import Axis, ConvolutionShape, output_scaling, paddings
-from mcusim.kernels.reference.convolution_binding import ImageKernel, bound_convolution
+from mcusim.kernels.reference.convolution_binding import bound_convolution
 from mcusim.kernels.reference.depthwise_conv import depthwise_shape
 
 __all__ = [
@@ -361,24 +361,17 @@ def _warnings(node: Node, shape: ConvolutionShape, configuration: Configuration)
 
 
 def _bind(node: Node, configuration: Configuration) -> BoundKernel:
-    is_plain = configuration.generation in ("2022", "2026") and not configuration.single_rounding
-    if is_plain or node.input(0).dtype is DType.INT16:
+    is_wide = node.input(0).dtype is DType.INT16
+    if configuration.generation in ("2022", "2026") and (
+        is_wide or not configuration.single_rounding
+    ):
         # Exact integers, rounded alike: the order of the sums does not show.
         return REFERENCE[node.name].bind(node)
     shape = _node_shape(node, configuration)
     scaling = output_scaling(node, node.input(0), node.input(1), shape.out_channels)
     if configuration.generation in _UNDILATED:
         scaling = replace(scaling, low=-128, high=127)
-
-    def prepare(weights: Array, bias: Array | None) -> ImageKernel:
-        def run(x: Array, out: Array) -> None:
-            out[:] = depthwise_conv_s8(
-                x, weights, bias, shape, scaling, configuration.single_rounding
-            )
-
-        return run
-
-    return bound_convolution(node, (0, 1, 2), prepare)
+    return bound_convolution(node, (0, 1, 2), depthwise_conv_s8(shape, scaling, configuration))
 
 
 KERNELS: tuple[LibraryKernel, ...] = (LibraryKernel("DEPTHWISE_CONV_2D", _accepts, _bind, _calls),)

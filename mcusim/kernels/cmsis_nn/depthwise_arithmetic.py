@@ -2,62 +2,69 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from mcusim.graph import Array
+from mcusim.kernels.cmsis_nn.contract import Configuration
 from mcusim.kernels.fixed_point import (
     Int32Array,
     multiply_by_quantized_multiplier,
     multiply_by_quantized_multiplier_once,
 )
-from mcusim.kernels.reference.convolution import ConvolutionShape, OutputScaling
+from mcusim.kernels.reference.convolution import Axis, ConvolutionShape, OutputScaling
+from mcusim.kernels.reference.convolution_binding import ImageKernel, Preparation
+from mcusim.kernels.reference.depthwise_conv import integer_depthwise
 
 __all__ = ["depthwise_conv_s8", "requantized_s8"]
 
 
 def depthwise_conv_s8(
-    x: Array,
-    weights: Array,
-    bias: Array | None,
-    shape: ConvolutionShape,
-    scaling: OutputScaling,
-    single_rounding: bool = False,
-) -> Array:
-    """``arm_depthwise_conv_wrapper_s8`` and every function it chooses from.
+    shape: ConvolutionShape, scaling: OutputScaling, configuration: Configuration
+) -> Preparation:
+    """``arm_depthwise_conv_wrapper_s8`` and every function it chooses from: all are exact.
 
     Args:
-        x: int8, ``[image][row][column][channel]``, any number of images.
-        weights: int8, ``[1][row][column][output channel]``.
-        bias: int32, ``[output channel]``, or None.
         shape: of one inference.
         scaling: of its output.
-        single_rounding: built with ``CMSIS_NN_USE_SINGLE_ROUNDING``.
-
-    Returns:
-        int8, ``[image][row][column][output channel]``.
+        configuration: of the library.
     """
+    if not configuration.single_rounding:
+        return integer_depthwise(shape, scaling, is_wide=False)
+
+    def prepare(weights: Array, bias: Array | None) -> ImageKernel:
+        def run(x: Array, out: Array) -> None:
+            sums = _sums(shape, scaling, x, weights, bias)
+            out[:] = requantized_s8(sums, scaling, single_rounding=True)
+
+        return run
+
+    return prepare
+
+
+def _sums(
+    shape: ConvolutionShape, scaling: OutputScaling, x: Array, weights: Array, bias: Array | None
+) -> Int32Array:
     rows, columns = shape.vertical, shape.horizontal
-    multiplier = shape.out_channels // shape.in_channels
     below = max(rows.extent - rows.padding - rows.inputs, 0)
     right = max(columns.extent - columns.padding - columns.inputs, 0)
-    centred = np.repeat(x.astype(np.int32) - np.int32(scaling.input_zero_point), multiplier, axis=3)
-    padded = np.pad(centred, ((0, 0), (rows.padding, below), (columns.padding, right), (0, 0)))
-    sums: npt.NDArray[Any] = np.zeros(
-        (len(x), rows.outputs, columns.outputs, shape.out_channels), np.int32
-    )
+    around = ((0, 0), (rows.padding, below), (columns.padding, right), (0, 0))
+    centred = x.astype(np.int32) - np.int32(scaling.input_zero_point)
+    padded = np.pad(centred.repeat(shape.out_channels // shape.in_channels, axis=3), around)
+    factors = weights.reshape(rows.kernel, columns.kernel, -1).astype(np.int32)
+    sums = np.zeros((len(x), rows.outputs, columns.outputs, shape.out_channels), np.int32)
     if bias is not None:
         sums += bias.reshape(-1)
     for row in range(rows.kernel):
-        top = row * rows.dilation
-        down = slice(top, top + (rows.outputs - 1) * rows.stride + 1, rows.stride)
+        down = _steps(rows, row)
         for column in range(columns.kernel):
-            left = column * columns.dilation
-            across = slice(left, left + (columns.outputs - 1) * columns.stride + 1, columns.stride)
-            sums += padded[:, down, across] * weights[0, row, column].astype(np.int32)
-    return requantized_s8(sums, scaling, single_rounding)
+            sums += padded[:, down, _steps(columns, column)] * factors[row, column]
+    return sums
+
+
+def _steps(axis: Axis, tap: int) -> slice:
+    """What a tap meets, output by output, along a padded axis."""
+    first = tap * axis.dilation
+    return slice(first, first + (axis.outputs - 1) * axis.stride + 1, axis.stride)
 
 
 def requantized_s8(sums: Int32Array, scaling: OutputScaling, single_rounding: bool) -> Array:

@@ -18,10 +18,10 @@ from mcusim.kernels.reference.convolution import (
     convolution_shape,
     output_scaling,
 )
-from mcusim.kernels.reference.convolution_binding import ImageKernel, bound_convolution
+from mcusim.kernels.reference.convolution_binding import ImageKernel, Preparation, bound_convolution
 from mcusim.kernels.reference.convolution_windows import window_plan
 
-__all__ = ["KERNELS", "depthwise_shape", "depthwise_trips"]
+__all__ = ["KERNELS", "depthwise_shape", "depthwise_trips", "integer_depthwise"]
 
 _FILTERS = {
     DType.FLOAT32: (DType.FLOAT32,),
@@ -92,6 +92,20 @@ def _bind_float(node: Node, shape: ConvolutionShape) -> BoundKernel:
 
 
 def _bind_integer(node: Node, shape: ConvolutionShape, parameters: OutputScaling) -> BoundKernel:
+    prepare = integer_depthwise(shape, parameters, node.input(0).dtype is DType.INT16)
+    return bound_convolution(node, (0, 1, 2), prepare)
+
+
+def integer_depthwise(
+    shape: ConvolutionShape, parameters: OutputScaling, is_wide: bool
+) -> Preparation:
+    """What computes an integer depthwise convolution.
+
+    Args:
+        shape: of the convolution.
+        parameters: its quantization.
+        is_wide: whether it sums in int64 and scales with 15 bits, as int16 does.
+    """
     from mcusim.kernels.compiled import depthwise_conv as compiled
     from mcusim.kernels.compiled.conv import place_windows
     from mcusim.kernels.compiled.products import LANES
@@ -100,7 +114,6 @@ def _bind_integer(node: Node, shape: ConvolutionShape, parameters: OutputScaling
     plan = window_plan(shape, shape.out_channels, depth=0)
     windows = place_windows(plan, shape, parameters.input_zero_point)
     multiplier = shape.out_channels // max(shape.in_channels, 1)
-    is_wide = node.input(0).dtype is DType.INT16
 
     def prepare(weights: Array, bias: Array | None) -> ImageKernel:
         channels = shape.out_channels
@@ -121,7 +134,7 @@ def _bind_integer(node: Node, shape: ConvolutionShape, parameters: OutputScaling
         narrow = scaling(parameters, bias)
         return run
 
-    return bound_convolution(node, (0, 1, 2), prepare)
+    return prepare
 
 
 def depthwise_trips(shape: ConvolutionShape) -> dict[str, float]:
