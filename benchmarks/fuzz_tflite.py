@@ -1,10 +1,12 @@
 """Damaged models, read by the thousand: each must end in a ModelError or be read, quickly.
 
     python -m benchmarks.fuzz_tflite --count 10000 --seed 0
+    python -m benchmarks.fuzz_tflite --count 10000 --seed 0 --road
 
 Every case is a real model mutated by bit flips, wild words, truncation, absurd shapes or circles of
 subgraphs. Cases run in worker processes, so that a crash or a hang is an outcome like any other.
-The limits are 2 s a case and 500 MB for the whole process.
+The limits are 2 s a case and 500 MB for the whole process. With ``--road`` what could be read is
+also estimated, and run where its tensors are few and small.
 """
 
 from __future__ import annotations
@@ -18,14 +20,19 @@ import struct
 import subprocess
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
+import numpy as np
+
+import mcusim
 from mcusim import tflite
-from mcusim.errors import ModelError
-from mcusim.graph import Options
+from mcusim.errors import McusimError, ModelError
+from mcusim.graph import Graph, Options
+from mcusim.kernels.reference import control_flow
 from tests import tflite_models
 from tests.shared import shared_models
 
@@ -36,6 +43,8 @@ LIMIT_BYTES = 500 * 10**6
 
 _CASES_PER_WORKER = 500
 _HANG_S = 30.0
+#: Elements of all tensors of a model that is run.
+_MOST_RUN = 20_000
 
 #: Words that lead somewhere they should not.
 _WILD = (0, 1, 2, 4, 127, 128, 0x7FFF, 0xFFFF, 0x10000, 2**31 - 1, 2**31, 2**32 - 1, 2**32 - 4)
@@ -216,14 +225,49 @@ def case(seed: int, index: int) -> bytes:
     return content
 
 
-def attempt(content: bytes) -> tuple[str, str]:
-    """Read a damaged model, print it, write it again; how that ended, and the error's text."""
+def _travelled(graph: Graph) -> str:
+    """Estimate and run a model that could be read: what went wrong, if anything."""
+    board = mcusim.load_board("nucleo-l496zg")
+    refusals = {}
+    for runtime in ("tflm", "cmsis-nn", "cmsis-nn@2020"):
+        try:
+            mcusim.estimate(graph, board, runtime)
+        except McusimError as error:
+            refusals[runtime] = str(error)
+        except Exception as error:
+            return f"traceback {type(error).__name__} in estimate for {runtime}"
+    small = sum(t.elements for s in graph.subgraphs for t in s.tensors) < _MOST_RUN
+    if not small:
+        return ""
+    refusal = ""
+    try:
+        zeros = [np.zeros(t.shape, t.dtype.numpy) for t in graph.inputs]
+        mcusim.run(graph, zeros)
+    except McusimError as error:
+        refusal = str(error)
+    except Exception as error:
+        return f"traceback {type(error).__name__} in run"
+    if "tflm" in refusals and refusal != refusals["tflm"]:
+        return f"two sentences: {refusals['tflm']} | {refusal}"
+    return ""
+
+
+def attempt(content: bytes, road: bool = False) -> tuple[str, str]:
+    """Read a damaged model, print it, write it again; how that ended, and the error's text.
+
+    Args:
+        content: the model's bytes.
+        road: estimate and run it, too.
+    """
     try:
         graph = tflite.read(content, "damaged.tflite")
     except ModelError as error:
         return "refused", str(error)
     except (Exception, RecursionError, MemoryError) as error:
         return f"traceback {type(error).__name__}", str(error)
+    failed = _travelled(graph) if road else ""
+    if failed:
+        return failed, traceback.format_exc(limit=-4)
     try:
         repr((graph, graph.subgraphs, [s.tensors for s in graph.subgraphs], graph.main.nodes))
         if tflite.read(tflite.write(graph)) != graph:
@@ -233,23 +277,28 @@ def attempt(content: bytes) -> tuple[str, str]:
     return "read", ""
 
 
-def _work(seed: int, indices: Sequence[int]) -> None:
+def _work(seed: int, indices: Sequence[int], road: bool) -> None:
     """Run cases and print one line of JSON for each."""
+    if road:
+        # Loops that were never compiled take their time, and no turn has an end.
+        control_flow.MOST_TURNS = 1_000
+        for content in seeds():
+            attempt(content, road)
     for index in indices:
         content = case(seed, index)
         print(json.dumps({"start": index}), flush=True)
         started = time.perf_counter()
-        end, detail = attempt(content)
+        end, detail = attempt(content, road)
         seconds = time.perf_counter() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(json.dumps([index, end, seconds, peak, detail]), flush=True)
 
 
-def _watch(seed: int, first: int, end: int) -> Iterator[Outcome]:
+def _watch(seed: int, first: int, end: int, road: bool) -> Iterator[Outcome]:
     """Outcomes of cases ``first`` to ``end``, from worker processes that may die."""
     while first < end:
         command = [sys.executable, "-m", __spec__.name, "--seed", str(seed)]
-        command += ["--worker", str(first), str(end)]
+        command += ["--worker", str(first), str(end), *(["--road"] if road else [])]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
             assert worker.stdout is not None
             while True:
@@ -272,15 +321,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=10_000, help="number of cases")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--road", action="store_true", help="estimate and run, too")
     parser.add_argument("--worker", type=int, nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.worker:
-        _work(given.seed, range(*given.worker))
+        _work(given.seed, range(*given.worker), given.road)
         return 0
     outcomes: list[Outcome] = []
     started = time.perf_counter()
     for first in range(0, given.count, _CASES_PER_WORKER):
-        outcomes += _watch(given.seed, first, min(first + _CASES_PER_WORKER, given.count))
+        outcomes += _watch(
+            given.seed, first, min(first + _CASES_PER_WORKER, given.count), given.road
+        )
         print(f"\r{len(outcomes)} of {given.count}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     failures = [o for o in outcomes if o.is_failure]
