@@ -37,6 +37,8 @@ _LIKE = {
     "arm_nn_mat_mult_kernel_s16": "arm_nn_mat_mult_kernel_s8_s16",
     "arm_convolve_s16": "arm_convolve_s8",
 }
+#: Builds that requantize in another way than the build they lean on.
+_OTHER_SCALING = ("-asm", "-sr")
 #: Levels that begin so are turns of a function of the C library, or of the compiler's.
 _C_LIBRARY = {
     "copy.": "memcpy",
@@ -181,7 +183,7 @@ def _fit(observations: Sequence[Observation], known: Mapping[str, ProfileFit]) -
     counts = np.array([o.vector for o in observations])
     totals = counts[:, : len(CLASSES)].sum(axis=1)
     parts = _Parts.of(observations, columns)
-    prior = _prior(columns, known)
+    prior = _prior(columns, known, observations[0].build)
     per_level = parts.fit(np.arange(len(observations)), prior, columns)
     held_out = np.full(len(observations), np.nan)
     for fold in folds([o.id for o in observations]):
@@ -375,12 +377,16 @@ def _on_simplex(rows: Floats, sums: Floats) -> Floats:
     return closest
 
 
-def _prior(columns: Mapping[tuple[str, str], int], known: Mapping[str, ProfileFit]) -> Prior | None:
+def _prior(
+    columns: Mapping[tuple[str, str], int], known: Mapping[str, ProfileFit], build: str
+) -> Prior | None:
     prior = Prior.none(len(columns), 1)
     prior.spread[:] = _ANOTHER_BUILD
+    scales_alike = not build.endswith(_OTHER_SCALING)
     for (profile, level), position in columns.items():
         other = known.get(profile)
-        if other is not None and level in other.levels:
+        told = other is not None and level in other.levels
+        if other is not None and told and (scales_alike or level != "right_shift"):
             row = other.per_turn[other.levels.index(level)]
             prior.per_turn[position] = row[: len(CLASSES)].sum()
         else:
