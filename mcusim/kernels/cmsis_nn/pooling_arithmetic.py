@@ -132,6 +132,9 @@ def _tested_mean(
     total = count = 0
     for y in range(origin[0], origin[0] + pooling.height.filter):
         turns["output.tap_row"] += 1
+        if 0 <= y < pooling.height.extent:
+            turns["output.row_inside"] += 1
+            turns["output.row_inside.tap"] += pooling.width.filter
         for x in range(origin[1], origin[1] + pooling.width.filter):
             turns["output.tap"] += 1
             if y < 0:

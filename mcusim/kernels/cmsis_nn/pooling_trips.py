@@ -86,7 +86,8 @@ def avgpool_trips(
 def avgpool_plain_trips(pooling: Pooling, x: Array | None = None) -> dict[str, float]:
     """Turns of ``arm_avgpool_s8`` without SIMD: four bounds tests for each tap of an output.
 
-    They go: above, left, below, right; the first that fails ends them.
+    They go: above, left, below, right; the first that fails ends them. A compiler may test a row
+    but once, so rows inside and their taps count, too.
     """
     height, width = pooling.height, pooling.width
     pixels = pooling.batches * height.windows * width.windows
@@ -109,6 +110,8 @@ def avgpool_plain_trips(pooling: Pooling, x: Array | None = None) -> dict[str, f
         "output.tap_not_left": planes * not_above * not_left,
         "output.tap_in_rows": planes * in_rows * not_left,
         "output.tap_inside": planes * in_rows * sum(width.taps),
+        "output.row_inside": planes * in_rows * width.windows,
+        "output.row_inside.tap": planes * in_rows * width.windows * width.filter,
     }
     return trips | _quotients(pooling, DType.INT8, x)
 
