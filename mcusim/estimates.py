@@ -75,6 +75,7 @@ class LayerEstimate(PartEstimate):
         outputs: tensors it writes.
         macs: multiply-accumulates, those on padding included.
         scratch_bytes: scratch buffers in the arena.
+        misaligned_accesses: accesses that words at odd addresses take beyond their first.
     """
 
     index: int
@@ -83,6 +84,7 @@ class LayerEstimate(PartEstimate):
     outputs: tuple[TensorSummary, ...]
     macs: int
     scratch_bytes: int
+    misaligned_accesses: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -236,5 +238,6 @@ def _layer_dict(layer: LayerEstimate) -> dict[str, Any]:
         "outputs": [{"shape": list(t.shape), "dtype": t.dtype} for t in layer.outputs],
         "macs": layer.macs,
         "scratch_bytes": layer.scratch_bytes,
+        "misaligned_accesses": layer.misaligned_accesses,
         **_part_dict(layer),
     }

@@ -136,7 +136,8 @@ class _Pricing:
         weight_bytes = max((t.dtype.bits / 8 for t in constants if t.elements > 1), default=0.0)
         pixels = 2 if layer.calls[0].kernel.startswith("arm_convolve") else 1
         read = max(held, macs * weight_bytes / pixels) if held else 0.0
-        part = self.part(layer.calls, read, held)
+        misaligned = layer.misaligned.further_accesses
+        part = self.part(layer.calls, read, held, misaligned)
         return LayerEstimate(
             **vars(part),
             index=node.index,
@@ -145,6 +146,7 @@ class _Pricing:
             outputs=tuple(_summary(t) for t in node.outputs),
             macs=macs,
             scratch_bytes=layer.scratch_bytes,
+            misaligned_accesses=misaligned,
         )
 
     def part(
@@ -152,6 +154,7 @@ class _Pricing:
         calls: Sequence[KernelCall],
         constant_bytes_read: float = 0.0,
         constant_bytes_held: float = 0.0,
+        misaligned_accesses: float = 0.0,
     ) -> PartEstimate:
         core = self.board.core.profile
         builds = [closest_profile(call.profile, core, self.build) for call in calls]
@@ -167,6 +170,7 @@ class _Pricing:
             code_in_flash=self.places["code"] == "flash",
             constant_bytes_read=constant_bytes_read if self.places["weights"] == "flash" else 0.0,
             constant_bytes_held=constant_bytes_held,
+            misaligned_accesses=misaligned_accesses,
         )
         power = self.board.power
         return PartEstimate(

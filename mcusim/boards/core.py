@@ -46,12 +46,15 @@ class Extra(Strict):
 
     Attributes:
         taken_branch_cycles: refill of the pipeline, for each branch, call or return taken.
+        misaligned_access_cycles: each access of memory that a word takes beyond its first, where
+            it begins at no multiple of four.
         load_register_cycles: each register of a load multiple.
         store_register_cycles: each register of a store multiple.
         instruction_bytes: mean size of an instruction, for what fetching it costs.
     """
 
     taken_branch_cycles: Annotated[float, Field(ge=0)]
+    misaligned_access_cycles: Annotated[float, Field(ge=0)]
     load_register_cycles: Annotated[float, Field(ge=0)]
     store_register_cycles: Annotated[float, Field(ge=0)]
     instruction_bytes: Annotated[float, Field(ge=2, le=4)]

@@ -38,6 +38,7 @@ def price(
     code_in_flash: bool = True,
     constant_bytes_read: float = 0.0,
     constant_bytes_held: float = 0.0,
+    misaligned_accesses: float = 0.0,
 ) -> Cycles:
     """Price an instruction mix, whatever it was counted from.
 
@@ -52,6 +53,7 @@ def price(
         code_in_flash: whether instructions come from flash.
         constant_bytes_read: bytes of constants that these instructions read from flash.
         constant_bytes_held: size of those constants in flash.
+        misaligned_accesses: accesses that words at odd addresses take beyond their first.
 
     Returns:
         Cycles, by cause.
@@ -68,4 +70,6 @@ def price(
         unit_bytes = mix.loaded_bytes / accesses if accesses else unit_bytes
     elif constant_bytes_held <= flash.dcache_bytes:
         waiting = min(waiting, constant_bytes_held)
-    return Cycles(board.core.cycles_of(mix), fetch, waiting / unit_bytes * wait_states)
+    core = board.core.cycles_of(mix)
+    core += misaligned_accesses * board.core.extra.misaligned_access_cycles
+    return Cycles(core, fetch, waiting / unit_bytes * wait_states)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mcusim.graph import Graph, Node
+from mcusim.kernels.cmsis_nn.alignment import Misaligned
 from mcusim.kernels.contract import KernelCall
 
 __all__ = [
@@ -84,11 +85,13 @@ class LayerPlan:
         node: the operator with its tensors.
         calls: the kernels it runs; operators of subgraphs it calls are counted in.
         scratch_bytes: what its kernels request as scratch buffers in the arena.
+        misaligned: words that they load from where no word begins, where that is known.
     """
 
     node: Node
     calls: tuple[KernelCall, ...]
     scratch_bytes: int = 0
+    misaligned: Misaligned = field(default_factory=Misaligned)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from mcusim.errors import McusimError
 from mcusim.graph import Graph, Node
+from mcusim.kernels.cmsis_nn.alignment import misaligned
 from mcusim.kernels.contract import KernelCall
 from mcusim.kernels.reference import control_flow
 from mcusim.runtimes import tflm_2020
@@ -62,7 +63,8 @@ def plan(
             scratch = older_scratch_bytes(node, configuration, calls[0].kernel)
             if configuration.generation == "2020":
                 calls = tflm_2020.with_scratch_warning(calls, scratch)
-        layers.append(LayerPlan(node, calls, scratch))
+        loads = misaligned(node, calls[0].kernel, configuration)
+        layers.append(LayerPlan(node, calls, scratch, loads))
     if configuration.generation == "2020":
         return Plan(
             graph,
