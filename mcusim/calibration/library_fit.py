@@ -39,6 +39,8 @@ _LIKE = {
 }
 #: Builds that requantize in another way than the build they lean on.
 _OTHER_SCALING = ("-asm", "-sr")
+#: Loops that the compiler makes with one flag only: another build tells nothing of them.
+_ONE_FLAG = ("nest.word",)
 #: Levels that begin so are turns of a function of the C library, or of the compiler's.
 _C_LIBRARY = {
     "copy.": "memcpy",
@@ -320,8 +322,8 @@ def _functions(observation: Observation) -> dict[str, float]:
     """Instructions of each function that a call or the C library names, if it can be told.
 
     Nothing where another function ran that no call names: one of them then contains its turns.
-    Within TFLM that is the glue, whose functions stand for what is left; on ARMv6-M functions of
-    the compiler are among those.
+    Within TFLM, of which the longest functions were counted, what is left is the glue and what a
+    call names beside them; on ARMv6-M functions of the compiler are among that.
     """
     counted = _counted(observation)
     named = {call.kernel for call in observation.calls}
@@ -330,8 +332,7 @@ def _functions(observation: Observation) -> dict[str, float]:
     if library - named:
         return {}
     is_whole = sum(counted.values()) == observation.vector[: len(CLASSES)].sum()
-    called = {kernel for kernel in named if kernel.startswith("arm_")}
-    if not is_whole and (called - library or observation.build.startswith("m0plus.")):
+    if not is_whole and observation.build.startswith("m0plus."):
         return {}
     return {
         name: count
@@ -385,7 +386,7 @@ def _prior(
     scales_alike = not build.endswith(_OTHER_SCALING)
     for (profile, level), position in columns.items():
         other = known.get(profile)
-        told = other is not None and level in other.levels
+        told = other is not None and level in other.levels and level not in _ONE_FLAG
         if other is not None and told and (scales_alike or level != "right_shift"):
             row = other.per_turn[other.levels.index(level)]
             prior.per_turn[position] = row[: len(CLASSES)].sum()
