@@ -161,7 +161,7 @@ def depthwise_conv_s8_trips(
     tiled = is_tiled(shape)
     return {
         "call": 1,
-        "through_opt": through_opt,
+        "through_opt": int(through_opt),
         **{level: 0 if tiled else turns for level, turns in every.items()},
     }
 
