@@ -19,7 +19,7 @@ from mcusim.kernels.cmsis_nn.contract import (
     LibraryKernel,
     profile_name,
 )
-from mcusim.kernels.cmsis_nn.convolve import Dispatch, convolve_calls
+from mcusim.kernels.cmsis_nn.convolve import Dispatch
 from mcusim.kernels.cmsis_nn.convolve_trips import convolve_s8_trips
 from mcusim.kernels.cmsis_nn.depthwise import right_share
 from mcusim.kernels.cmsis_nn.matrix_trips import Scaling
@@ -150,11 +150,11 @@ def _reversed_calls(
     shape: ConvolutionShape, scaling: Scaling, configuration: Configuration
 ) -> tuple[KernelCall, ...]:
     wide = upscaled_shape(shape)
-    if (shape.vertical.stride, shape.horizontal.stride) == (1, 1):
-        plain = replace(wide, kernel_channels=wide.in_channels)
-        return convolve_calls(plain, configuration, scaling, wrapper=False)
     simd = configuration.simd
-    (_, ordinary), *products = convolve_s8_trips(wide, simd, scaling)
+    functions = convolve_s8_trips(wide, simd, scaling)
+    if (shape.vertical.stride, shape.horizontal.stride) == (1, 1):
+        return tuple(_call(function, trips, configuration) for function, trips in functions)
+    (_, ordinary), *products = functions
     own, fills, copies = upscaled_gather_trips(shape)
     # What follows once a column is gathered is the ordinary convolution's.
     kept = {
