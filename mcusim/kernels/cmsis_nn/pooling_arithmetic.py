@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,14 @@ from mcusim.kernels.cmsis_nn.buffers import Simd
 from mcusim.kernels.cmsis_nn.pooling_trips import in_place_windows
 from mcusim.kernels.reference.pooling import Axis, Pooling
 
-__all__ = ["avgpool_in_place", "avgpool_mirror", "max_pool_in_place", "max_pool_mirror"]
+__all__ = [
+    "accumulated",
+    "avgpool_in_place",
+    "avgpool_mirror",
+    "max_pool_in_place",
+    "max_pool_mirror",
+    "truncated",
+]
 
 Limits = tuple[int, int]
 Turns = dict[str, float]
@@ -23,7 +30,7 @@ _MVE_BYTES = 16
 _WORD_BYTES = 4
 
 
-def _truncated(sums: Int64s, count: int) -> Int64s:
+def truncated(sums: Int64s, count: int) -> Int64s:
     """C's division of ``sums`` by ``count``."""
     quotients: Int64s = np.where(sums < 0, -(-sums // count), sums // count)
     return quotients
@@ -32,7 +39,7 @@ def _truncated(sums: Int64s, count: int) -> Int64s:
 def _rounded(sums: Int64s, count: int) -> Int64s:
     """Quotients rounded to the nearest, ties away from zero."""
     half = count // 2
-    return _truncated(np.where(sums > 0, sums + half, sums - half), count)
+    return truncated(np.where(sums > 0, sums + half, sums - half), count)
 
 
 def _mean(total: int, count: int, limits: Limits) -> int:
@@ -221,15 +228,34 @@ def avgpool_in_place(pooling: Pooling, x: Array, limits: Limits) -> tuple[Array,
     """
     left = x.copy()
     for window, (first, count) in enumerate(in_place_windows(pooling.width, True)):
-        taps = left[:, :, first : first + count].astype(np.int64)
-        sums = taps.sum(axis=2).astype(np.int16).astype(np.int64)
-        left[:, :, window] = _truncated(sums, count).astype(np.int8)
-    rows = []
-    for first, count in in_place_windows(pooling.height, False):
-        taps = left[:, first : first + count, : pooling.width.windows].astype(np.int64)
-        sums = taps.sum(axis=1).astype(np.int16).astype(np.int64)
-        rows.append(np.clip(_rounded(sums, count), *limits))
-    return np.stack(rows, axis=1).astype(np.int8), left
+        sums = accumulated([left[:, :, first + tap] for tap in range(count)])
+        left[:, :, window] = truncated(sums, count).astype(np.int8)
+    lines = left[:, :, : pooling.width.windows].reshape(len(x), pooling.height.extent, -1)
+    rows = [
+        np.clip(
+            _rounded(accumulated([lines[:, first + tap] for tap in range(count)]), count), *limits
+        )
+        for first, count in in_place_windows(pooling.height, False)
+    ]
+    out = np.stack(rows, axis=1).astype(np.int8)
+    return out.reshape(len(x), pooling.height.windows, pooling.width.windows, -1), left
+
+
+def accumulated(taps: Sequence[Array]) -> Int64s:
+    """Sums of int8 rows in an int16 buffer: saturated four elements at a time, the rest wrapped.
+
+    Args:
+        taps: one or more of one shape; four by four along their last axis.
+
+    Source: ``arm_nn_accumulate_q7_to_q15`` of 2020.
+    """
+    quads = taps[0].shape[-1] // 4 * 4
+    total = taps[0].astype(np.int64)
+    for tap in taps[1:]:
+        total = total + tap
+        total[..., :quads] = np.clip(total[..., :quads], -(1 << 15), (1 << 15) - 1)
+        total[..., quads:] = total[..., quads:].astype(np.int16)
+    return total
 
 
 def max_pool_in_place(pooling: Pooling, x: Array, limits: Limits) -> tuple[Array, Array]:
