@@ -31,6 +31,7 @@ _LIKE = {
     "arm_nn_mat_mult_kernel_row_offset_s8_s16": "arm_nn_mat_mult_kernel_s8_s16",
     "arm_nn_vec_mat_mult_t_per_ch_s8": "arm_nn_vec_mat_mult_t_s8",
     "arm_nn_vec_mat_mult_t_s8_filter_offset": "arm_nn_vec_mat_mult_t_s8",
+    "arm_nn_vec_mat_mult_t_svdf_s8": "arm_nn_vec_mat_mult_t_s8",
     "arm_svdf_s8": "arm_svdf_state_s16_s8",
     "arm_avgpool_s16": "arm_avgpool_s8",
     "arm_max_pool_s16": "arm_max_pool_s8",

@@ -33,7 +33,7 @@ def golden_names(*stems: str) -> list[str]:
     return sorted(n for n in _members() if n.rsplit("_", 2)[0] in stems)
 
 
-def assert_golden(stem: str) -> int:
+def assert_golden(stem: str, runtime: str = "tflm") -> int:
     """All models of an operator give the recorded outputs, bit for bit; returns how many."""
     names = golden_names(stem)
     with (
@@ -42,16 +42,16 @@ def assert_golden(stem: str) -> int:
     ):
         for name in names:
             graph = read(archive.read(_members()[name]))
-            _assert_outputs(name, graph, arrays)
+            _assert_outputs(name, graph, arrays, runtime)
     return len(names)
 
 
-def _assert_outputs(name: str, graph: Graph, arrays: np.lib.npyio.NpzFile) -> None:
+def _assert_outputs(name: str, graph: Graph, arrays: np.lib.npyio.NpzFile, runtime: str) -> None:
     inputs = [
         arrays[f"{name}.in{position}"].reshape(tensor.shape)
         for position, tensor in enumerate(graph.inputs)
     ]
-    outputs = Interpreter(graph).invoke(inputs).outputs
+    outputs = Interpreter(graph, runtime).invoke(inputs).outputs
     for position, mine in enumerate(outputs):
         theirs: Array = arrays[f"{name}.out{position}"].reshape(mine.shape)
         np.testing.assert_array_equal(bits(mine), bits(theirs), err_msg=name)

@@ -14,6 +14,7 @@ _FAMILIES: tuple[str, ...] = (
     "fully_connected",
     "batch_matmul",
     "svdf",
+    "lstm",
     "softmax",
     "elementwise",
     "padding",

@@ -219,19 +219,12 @@ def _svdf_columns(turns: Turns, level: str, columns: int, simd: Simd) -> Iterato
     if simd == "mve":
         yield from _sixteen_lanes(turns, level, columns)
         return
-    is_tile = level == "tile"
-    blocks = columns // 16 if is_tile else 0
-    words = columns // 4 - 4 * blocks
-    if is_tile:
-        turns["tile.blocks"] += blocks > 0
-        turns["tile.quads"] += words > 0
-        turns["tile.lefts"] += columns % 4 > 0
+    blocks = columns // 16 if level == "tile" else 0
+    turns[f"{level}.left_{columns % 4}"] += 1
     for word in range(columns // 4):
         if word < 4 * blocks:
             turns[f"{level}.block"] += word % 4 == 0
         else:
             turns[f"{level}.quad"] += 1
         yield from (4 * word + k for k in _WORD_ORDER)
-    for k in range(columns // 4 * 4, columns):
-        turns[f"{level}.left"] += 1
-        yield k
+    yield from range(columns // 4 * 4, columns)

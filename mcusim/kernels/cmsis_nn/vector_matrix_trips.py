@@ -180,13 +180,10 @@ def vec_mat_mult_t_svdf_s8_trips(
     quads, left = divmod(rest, 4)
     trips |= {
         "tile.block": calls * tiles * blocks,
-        "tile.blocks": calls * tiles * (blocks > 0),
         "tile.quad": calls * tiles * quads,
-        "tile.quads": calls * tiles * (quads > 0),
-        "tile.left": calls * tiles * left,
-        "tile.lefts": calls * tiles * (left > 0),
         "odd.quad": calls * odd * (product.columns // 4),
-        "odd.left": calls * odd * left,
+        **{f"tile.left_{n}": calls * tiles * (left == n) for n in range(4)},
+        **{f"odd.left_{n}": calls * odd * (left == n) for n in range(4)},
     }
     return trips
 
