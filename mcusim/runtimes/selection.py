@@ -24,31 +24,6 @@ _GENERATIONS: Mapping[str, tuple[Generation, ...]] = {
 }
 
 
-_WITH_CMSIS_NN = frozenset(
-    (
-        "ADD",
-        "AVERAGE_POOL_2D",
-        "BATCH_MATMUL",
-        "CONV_2D",
-        "DEPTHWISE_CONV_2D",
-        "FULLY_CONNECTED",
-        "MAXIMUM",
-        "MAX_POOL_2D",
-        "MINIMUM",
-        "MUL",
-        "PAD",
-        "PADV2",
-        "SOFTMAX",
-        "SVDF",
-        "TRANSPOSE",
-        "TRANSPOSE_CONV",
-        "UNIDIRECTIONAL_SEQUENCE_LSTM",
-    )
-)
-#: Operators whose family of CMSIS-NN is still missing here.
-_MISSING = _WITH_CMSIS_NN.difference(CMSIS_NN_KERNELS)
-
-
 @dataclass(frozen=True)
 class Runtime:
     """A runtime as built for a core.
@@ -133,10 +108,20 @@ class Runtime:
                     "kernel is priced as that of 2026",
                 ),
             )
-        if node.name in _MISSING:
-            said = "mcusim has no kernel of CMSIS-NN for it yet: priced as the reference kernel"
-            call = replace(call, warnings=(*call.warnings, said))
-        return replace(call, reason=f"{_why_not(node)}: TFLM's reference kernel")
+        return replace(call, reason=f"{self._why_not(node)}: TFLM's reference kernel")
+
+    def _why_not(self, node: Node) -> str:
+        """Why CMSIS-NN does not run a layer."""
+        if node.name not in CMSIS_NN_KERNELS:
+            return "CMSIS-NN has no kernel for it"
+        tensors = [t for t in (*node.inputs, *node.outputs) if t is not None and not t.is_constant]
+        if tensors and tensors[0].dtype not in (DType.INT8, DType.INT16):
+            return f"CMSIS-NN has no {tensors[0].dtype.value} kernel for it"
+        if self.configuration.generation == "2026":
+            return "CMSIS-NN does not take these shapes or types"
+        if self.configuration.simd == "none":
+            return "TFLM of 2020 calls CMSIS-NN only on cores with DSP instructions"
+        return f"TFLM of {self.configuration.generation} does not call CMSIS-NN for it"
 
     @property
     def _is_2020(self) -> bool:
@@ -155,7 +140,8 @@ def select(name: str, core: str = "m4", single_rounding: bool = False) -> Runtim
         single_rounding: CMSIS-NN is built with ``CMSIS_NN_USE_SINGLE_ROUNDING``.
 
     Raises:
-        InputError: there is no such runtime, generation or core, or it has no single rounding.
+        InputError: there is no such runtime, generation or core, it has no single rounding, or
+            nothing is known of an older library on that core.
     """
     base, at, generation = name.partition("@")
     known = _GENERATIONS.get(base, ())
@@ -165,7 +151,15 @@ def select(name: str, core: str = "m4", single_rounding: bool = False) -> Runtim
     year = next(g for g in known if generation in ("", g))
     if single_rounding and (base != "cmsis-nn" or year in ("2020", "2021")):
         raise InputError(f"runtime {name!r} has no build that rounds once")
-    return Runtime(base, library_configuration(core, year, single_rounding))
+    configuration = library_configuration(core, year, single_rounding)
+    # Without DSP instructions the TFLM of 2020 runs its own kernels.
+    is_known = year == "2026" or (year, configuration.simd) == ("2020", "none")
+    if configuration.simd != "dsp" and not is_known:
+        raise InputError(
+            f"runtime {name!r} is known only for cores with DSP instructions (m4, m7, m33), "
+            f"not for {core}"
+        )
+    return Runtime(base, configuration)
 
 
 def canonical_runtime(name: str) -> str:
@@ -190,13 +184,3 @@ def library_configuration(
         known = ", ".join(("m0", *SIMD_OF_CORE))
         raise InputError(f"core {core!r} is not known; there are {known}")
     return Configuration(simd, generation, single_rounding)
-
-
-def _why_not(node: Node) -> str:
-    """Why CMSIS-NN does not run a layer."""
-    if node.name not in CMSIS_NN_KERNELS:
-        return "CMSIS-NN has no kernel for it"
-    tensors = [t for t in (*node.inputs, *node.outputs) if t is not None and not t.is_constant]
-    if tensors and tensors[0].dtype not in (DType.INT8, DType.INT16):
-        return f"CMSIS-NN has no {tensors[0].dtype.value} kernel for it"
-    return "CMSIS-NN does not take these shapes or types"
