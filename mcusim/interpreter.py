@@ -334,7 +334,10 @@ def _checked(graph: Graph, inputs: Array | Sequence[object]) -> tuple[list[Array
     wanted = graph.inputs
     given = _as_list(inputs, wanted)
     if len(given) != len(wanted):
-        raise InputError(f"{graph.name}: takes {len(wanted)} inputs, {len(given)} were given")
+        raise InputError(
+            f"{graph.name}: takes {len(wanted)} inputs, {len(given)} were given; "
+            f"they are {', '.join(t.name for t in wanted) or 'none'}"
+        )
     arrays = [_as_array(graph, a, t) for a, t in zip(given, wanted, strict=True)]
     batched = bool(wanted) and all(
         a.ndim == len(t.shape) + 1 for a, t in zip(arrays, wanted, strict=True)
@@ -345,6 +348,7 @@ def _checked(graph: Graph, inputs: Array | Sequence[object]) -> tuple[list[Array
             raise InputError(
                 f"{graph.name}: input {tensor.name!r} takes {tensor.dtype.value} of shape "
                 f"{tensor.shape}, {array.dtype} of shape {array.shape} was given"
+                f"{_remedy(array, tensor, shape)}"
             )
     if batched and len({len(a) for a in arrays}) > 1:
         sizes = ", ".join(str(len(a)) for a in arrays)
@@ -352,6 +356,20 @@ def _checked(graph: Graph, inputs: Array | Sequence[object]) -> tuple[list[Array
     if batched and not len(arrays[0]):
         raise InputError(f"{graph.name}: the batch is empty")
     return [np.ascontiguousarray(a if batched else a[np.newaxis]) for a in arrays], batched
+
+
+def _remedy(array: Array, tensor: Tensor, shape: tuple[int, ...]) -> str:
+    """What would make an array fit an input, where that can be told."""
+    if shape != tensor.shape:
+        if array.size == tensor.elements:
+            return "; give it that shape"
+        return "; a batch has one axis more, the first, on every input"
+    if array.dtype.kind == "f" and tensor.scale:
+        return (
+            f"; quantize it: round(x / {tensor.scale:.9g}) + {tensor.zero_point}, "
+            f"as {tensor.dtype.value}"
+        )
+    return f"; convert it to {tensor.dtype.value}"
 
 
 def _as_list(inputs: Array | Sequence[object], wanted: Sequence[Tensor]) -> list[object]:

@@ -27,7 +27,7 @@ def load_model(model: str | Path) -> Graph:
         return _load(Path(model))
     from mcusim import zoo
 
-    if text not in zoo.names() and Path(text).is_file():
+    if text and text not in zoo.names() and Path(text).exists():
         return _load(Path(text))
     return zoo.build(text)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from importlib import import_module
 
@@ -56,8 +58,11 @@ def _run(arguments: list[str]) -> int:
     from mcusim.errors import McusimError
 
     try:
+        _listen()
         code = commands.main(arguments, prog_name="mcusim", standalone_mode=False)
         return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        console.explain(error.format_message())
     except click.UsageError as error:
         place = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
         console.fail(f"{error.format_message()}{place}")
@@ -65,13 +70,36 @@ def _run(arguments: list[str]) -> int:
         console.fail(error.format_message())
     except McusimError as error:
         console.fail(str(error))
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):
+        # The reader of the output has gone, for which both Click and Rich exit with 1.
         console.close_output()
         return 0
     except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
+        name = f"{error.filename}: " if error.filename else "standard output: "
         console.fail(f"{name}{error.strerror or error}")
     except (click.Abort, KeyboardInterrupt):
+        # Another interrupt finds nothing left to stop.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         console.fail("interrupted")
         return 130
     return 2
+
+
+def _listen() -> None:
+    """Take interrupts as KeyboardInterrupt, unless they are ignored, and lose none.
+
+    Python only reports an exception in a callback from C, such as the compiler's, and goes on.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.unraisablehook = _end_if_interrupted
+
+
+def _end_if_interrupted(unraisable: sys.UnraisableHookArgs) -> None:
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    from mcusim.cli import console
+
+    console.fail("interrupted")
+    os._exit(130)

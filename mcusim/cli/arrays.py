@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import struct
+import tokenize
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,6 +17,22 @@ from mcusim.errors import InputError
 from mcusim.graph import Array
 
 __all__ = ["described", "load_inputs", "save_outputs"]
+
+#: What NumPy and the modules under it raise of damaged files.
+_DAMAGE = (
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 #: Arrays up to this size are shown whole.
 _SHOWN = 20
@@ -40,11 +59,22 @@ def load_inputs(path: Path, names: Sequence[str]) -> list[Array]:
             if isinstance(loaded, np.ndarray):
                 return [loaded]
             arrays = {key: loaded[key] for key in loaded.files}
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: is not a .npy or .npz file of arrays ({error})") from None
-    if set(arrays) == set(names):
+    except _DAMAGE as error:
+        # What is no array NumPy takes for a pickle, and says how to load that at one's own risk.
+        why = "" if "pickle" in str(error) else f" ({error})"
+        raise InputError(f"{path}: is not a .npy or .npz file of numbers{why}") from None
+    if set(arrays) >= set(names):
         return [arrays[name] for name in names]
+    if len(arrays) != len(names):
+        raise InputError(
+            f"{path}: holds {_counted(arrays, 'array')}, the model takes {_counted(names, 'input')}"
+        )
     return list(arrays.values())
+
+
+def _counted(names: Collection[str], what: str) -> str:
+    listed = f" ({', '.join(names)})" if names else ""
+    return f"{len(names)} {what}{'' if len(names) == 1 else 's'}{listed}"
 
 
 def save_outputs(path: Path, names: Sequence[str], outputs: Sequence[Array]) -> None:

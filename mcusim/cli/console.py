@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-__all__ = ["close_output", "fail", "progress", "show", "terminal_width"]
+__all__ = ["close_output", "explain", "fail", "progress", "show", "terminal_width"]
 
 #: Wide enough for every table; lines for a file or a pipe are not folded.
 _UNBOUNDED = 1_000
@@ -33,13 +33,21 @@ def terminal_width() -> int | None:
 
 def fail(sentence: str) -> None:
     """Say on standard error what went wrong."""
-    sys.stderr.write(f"mcusim: {' '.join(sentence.split())}\n")
+    explain(f"mcusim: {' '.join(sentence.split())}")
+
+
+def explain(text: str) -> None:
+    """Print text on standard error, if there is one that takes it."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
 
 
 @contextmanager
 def progress(what: str) -> Iterator[None]:
     """Show on the terminal that something takes its time."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield
         return
     from rich.console import Console

@@ -24,11 +24,11 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         OSError: it cannot be written; with the path.
     """
     target = path.resolve()
-    if target.exists() and not target.is_file():
-        with target.open("wb") as file:
-            write(file)
-        return
     try:
+        if target.exists() and not target.is_file():
+            with target.open("wb") as file:
+                write(file)
+            return
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         temporary = Path(name)
         try:

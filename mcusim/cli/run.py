@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
+#: A plain number below this is no clock in Hz.
+_LEAST_PLAIN_HZ = 1000
 _UNITS = {"ghz": 1e9, "mhz": 1e6, "khz": 1e3, "hz": 1.0}
 
 
@@ -27,9 +29,12 @@ def _frequency(ctx: click.Context, param: click.Parameter, text: str | None) -> 
     plain = text.strip().lower()
     unit = next((unit for unit in _UNITS if plain.endswith(unit)), "")
     try:
-        return float(plain.removesuffix(unit)) * _UNITS.get(unit, 1.0)
+        number = float(plain.removesuffix(unit))
     except ValueError:
         raise click.BadParameter(f"{text!r} is not a frequency such as 80MHz") from None
+    if not unit and 0 < number < _LEAST_PLAIN_HZ:
+        raise click.BadParameter(f"{text} has no unit; did you mean {number:g}MHz?")
+    return number * _UNITS.get(unit, 1.0)
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +51,19 @@ def load(path: str | Path) -> Graph:
         ModelError: the file cannot be read, is no TFLite model, or is damaged.
     """
     path = Path(path)
-    if path.is_dir():
-        raise ModelError(f"{path}: is a folder; give the path of a .tflite file")
     try:
+        if path.is_dir():
+            raise ModelError(f"{path}: is a folder; give the path of a .tflite file")
+        if path.is_char_device():
+            raise ModelError(f"{path}: is a device; give the path of a .tflite file")
         content = path.read_bytes()
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; give the path of a .tflite file") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ModelError(f"{path}: cannot be read ({reason})") from None
-    return read(content, path.name, path.parent)
+    # A name that is no UTF-8 must not end up in a report.
+    return read(content, os.fsencode(path.name).decode(errors="replace"), path.parent)
 
 
 def read(content: bytes, name: str = "model", base: Path | None = None) -> Graph:
