@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from mcusim.graph import Array, DType
+from mcusim.graph import Array, DType, Node
+from mcusim.kernels.cmsis_nn import KERNELS
 from mcusim.kernels.cmsis_nn.buffers import Simd
-from mcusim.kernels.cmsis_nn.contract import Generation
+from mcusim.kernels.cmsis_nn.contract import Configuration, Generation
 from mcusim.kernels.cmsis_nn.vector_matrix_mirror import (
     vec_mat_mult_t_s8,
     vec_mat_mult_t_s16,
@@ -28,6 +29,10 @@ from mcusim.kernels.cmsis_nn.vector_matrix_trips import (
 )
 from mcusim.kernels.reference.dense import Rescaling, accumulate, bind_rows
 from tests.golden_cmsis import GoldenCase, golden_cases, old_cases
+from tests.kernels.agreement import model
+from tests.kernels.single_operators import assert_golden
+from tests.oracles import activation, constant, quantized
+from tests.shared import needs_shared
 
 SIMDS = get_args(Simd)
 
@@ -189,3 +194,70 @@ def test_turns_of_the_svdf_loops_are_the_formulas(outputs: int, columns: int, si
     assert nonzero(turns) == nonzero(expected)
     fast = bind_rows(rhs.astype(np.int8), None, rescaling, DType.INT8)(lhs[np.newaxis])
     assert actual == fast[0].tolist()
+
+
+@needs_shared
+def test_dense_layers_equal_tflite_micro() -> None:
+    assert assert_golden("fully_connected", "cmsis-nn") == 74
+
+
+def dense(outer: tuple[int, ...], depth: int, zero_point: int = 0) -> Node:
+    """An int8 layer with four outputs."""
+    rng = np.random.default_rng(depth)
+    weights = constant(rng.integers(-9, 9, (4, depth), np.int8), quantized(0.5, zero_point))
+    source = activation((*outer, depth), DType.INT8, quantized(0.5, 3))
+    output = activation((*outer, 4), DType.INT8, quantized(8.0, 1))
+    graph = model(
+        "FULLY_CONNECTED",
+        [source, weights],
+        [output],
+        "FullyConnectedOptions",
+        keep_num_dims=len(outer) > 1,
+    )
+    return graph.main.node(0)
+
+
+@pytest.mark.parametrize(
+    ("outer", "depth", "function"),
+    [
+        ((2,), 8, "arm_fully_connected_s8"),
+        ((1, 2), 8, "arm_convolve_1x1_s8_fast"),
+        ((1, 2), 7, "arm_fully_connected_s8"),
+    ],
+)
+def test_outputs_of_many_dimensions_run_as_a_convolution(
+    outer: tuple[int, ...], depth: int, function: str
+) -> None:
+    call = KERNELS["FULLY_CONNECTED"].calls(dense(outer, depth), Configuration())[0]
+    assert call.kernel == function
+    assert function in call.reason
+
+
+def test_the_convolution_ignores_the_zero_point_of_the_weights() -> None:
+    x = np.arange(16, dtype=np.int8).reshape(1, 1, 2, 8)
+    plain, moved = dense((1, 2), 8), dense((1, 2), 8, 5)
+    kernel = KERNELS["FULLY_CONNECTED"]
+
+    def run(node: Node) -> Array:
+        weights = node.input(1).data
+        assert weights is not None
+        return kernel.bind(node, Configuration())([x, weights[np.newaxis]])[0]
+
+    assert_array_equal(run(moved), run(plain))
+    warnings = [w for c in kernel.calls(moved, Configuration()) for w in c.warnings]
+    assert any("zero point" in warning for warning in warnings)
+
+
+def test_2020_writes_every_row_over_the_first() -> None:
+    node = dense((3,), 8)
+    weights = node.input(1).data
+    assert weights is not None
+    x = np.arange(24, dtype=np.int8).reshape(1, 3, 8)
+    old, new = (
+        KERNELS["FULLY_CONNECTED"].bind(node, Configuration("dsp", generation))(
+            [x, weights[np.newaxis]]
+        )[0]
+        for generation in get_args(Generation)[::4]
+    )
+    assert_array_equal(old[0, 0], new[0, -1])
+    assert not old[0, 1:].any()

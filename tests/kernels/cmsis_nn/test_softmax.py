@@ -9,6 +9,8 @@ from numpy.testing import assert_array_equal
 from mcusim.kernels.cmsis_nn.softmax_mirror import softmax_s8
 from mcusim.kernels.cmsis_nn.softmax_trips import SoftmaxRows, softmax_s8_trips
 from tests.golden_cmsis import GoldenCase, golden_cases, old_cases
+from tests.kernels.single_operators import assert_golden
+from tests.shared import needs_shared
 
 
 def rows_of(case: GoldenCase, least: int | None = None) -> SoftmaxRows:
@@ -54,3 +56,8 @@ def test_typical_turns_are_the_mean_over_random_rows(depth: int, shift: int, lea
     typical, counted = softmax_s8_trips(softmax, None), softmax_s8_trips(softmax, x)
     for level in ("largest", "lower.positive", "lower.negative", "far"):
         assert typical[level] == pytest.approx(counted[level], abs=0.09 * 400 * depth)
+
+
+@needs_shared
+def test_softmax_layers_equal_tflite_micro() -> None:
+    assert assert_golden("softmax", "cmsis-nn") > 20
