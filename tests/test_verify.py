@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,9 +12,10 @@ import mcusim
 from mcusim import cli
 from mcusim.errors import InputError
 from mcusim.graph import DType, Graph, Options
-from mcusim.tflite import write
+from mcusim.tflite import read, write
 from mcusim.verify import random_inputs, verify, ways
 from tests.oracles import activation, constant, quantized, single_operator
+from tests.shared import SHARED, needs_shared
 from tests.small_models import pooling
 
 
@@ -125,3 +129,45 @@ def test_an_unknown_runtime_is_exit_code_2(capsys, tmp_path):
     path.write_bytes(write(pooling()))
     assert cli._run(["verify", str(path), "--against", "tvm"]) == 2
     assert "runtime 'tvm' is not known" in capsys.readouterr().err
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    "stem",
+    [
+        "add_i8",
+        "average_pool_2d_i8",
+        "conv_2d_i8",
+        "conv_2d_i16",
+        "depthwise_conv_2d_i8",
+        "fully_connected_i8",
+        "mul_i8",
+        "transpose_conv_i8",
+    ],
+)
+def test_the_first_way_gives_what_the_interpreter_recorded(stem):
+    """Some elements of each recorded single-operator model; the steps are those of the library."""
+    known = 0
+    folder = SHARED / "golden" / "tflm"
+    with (
+        zipfile.ZipFile(folder / "single_operators.zip") as archive,
+        np.load(folder / "single_operators.npz") as arrays,
+    ):
+        for file in archive.namelist():
+            name = Path(file).stem
+            if name.rsplit("_", 1)[0] != stem:
+                continue
+            graph = read(archive.read(file))
+            node = graph.main.node(0)
+            values = {t.index: t.data for t in graph.main.tensors}
+            for k, tensor in enumerate(graph.inputs):
+                values[tensor.index] = arrays[f"{name}.in{k}"].reshape(tensor.shape)
+            inputs = [None if t is None else values[t.index] for t in node.inputs]
+            out = arrays[f"{name}.out0"].reshape(node.output().shape)
+            for flat in np.random.default_rng(0).integers(0, out.size, 5):
+                position = tuple(int(i) for i in np.unravel_index(flat, out.shape))
+                found = ways(node, inputs, position)
+                if found:
+                    assert found[0].value == out[position], (name, position)
+                    known += 1
+    assert known > 10

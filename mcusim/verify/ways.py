@@ -25,6 +25,7 @@ from mcusim.kernels.reference.conv import conv_shape
 from mcusim.kernels.reference.convolution import ConvolutionShape, output_scaling
 from mcusim.kernels.reference.dense import product_multiplier
 from mcusim.kernels.reference.depthwise_conv import depthwise_shape
+from mcusim.kernels.reference.transpose_conv import transposed_shape
 
 __all__ = ["Way", "ways"]
 
@@ -186,11 +187,76 @@ def _product(node: Node, inputs: Sequence[Array | None], position: _Position) ->
     yield from _scaled(node, total, "", _Scale(multiplier, shift, output.zero_point, *_range(node)))
 
 
+#: ``left_shift`` of int8 sums: bits that inputs are moved left before they are scaled.
+_SUM_SHIFT = 20
+
+
+def _sum(node: Node, inputs: Sequence[Array | None], position: _Position) -> Iterator[Way]:
+    """ADD of int8: both inputs are scaled to a common scale, and their sum to the output's."""
+    left, right, output = node.input(0), node.input(1), node.output()
+    if output.dtype is not DType.INT8 or left.shape != output.shape or right.shape != output.shape:
+        return
+    a, b, _ = _operands(inputs)
+    common = 2 * float(np.float32(max(left.scale, right.scale)))
+    parts = [
+        (int(values[position] - tensor.zero_point) << _SUM_SHIFT, float(np.float32(tensor.scale)))
+        for values, tensor in ((a, left), (b, right))
+    ]
+    multiplier, shift = quantize_multiplier(
+        common / ((1 << _SUM_SHIFT) * float(np.float32(output.scale)))
+    )
+    scale = _Scale(multiplier, shift, output.zero_point, *_range(node))
+    for step, scaled in (
+        ("rounded twice", multiply_by_quantized_multiplier),
+        ("rounded once", multiply_by_quantized_multiplier_once),
+    ):
+        first, second = (
+            int(scaled(value, *quantize_multiplier(own / common))) for value, own in parts
+        )
+        result = int(scaled(first + second, multiplier, shift))
+        value = scale.stored(result)
+        text = (
+            f"{first} + {second} = {first + second}, × {multiplier} × 2^{shift - 31}, each product "
+            f"{step}: {result}, stored as {value}"
+        )
+        yield Way(first + second, "", step, text, value)
+
+
+def _transposed(node: Node, inputs: Sequence[Array | None], position: _Position) -> Iterator[Way]:
+    """TRANSPOSE_CONV: inputs that a filter scatters to one output."""
+    weights, x = inputs[1], inputs[2]
+    assert weights is not None
+    assert x is not None
+    shape = transposed_shape(node)
+    source = node.input(2)
+    parameters = output_scaling(node, source, node.input(1), shape.out_channels)
+    batch, out_y, out_x, channel = position
+    bias = inputs[3] if len(inputs) > 3 else None
+    total = 0 if bias is None else int(bias.ravel()[channel])
+    rows, columns = shape.vertical, shape.horizontal
+    for tap_y in range(rows.kernel):
+        y, off_y = divmod(out_y + rows.padding - tap_y, rows.stride)
+        for tap_x in range(columns.kernel):
+            at, off_x = divmod(out_x + columns.padding - tap_x, columns.stride)
+            inside = 0 <= y < source.shape[1] and 0 <= at < source.shape[2]
+            if inside and not off_y and not off_x:
+                pixel = x[batch, y, at].astype(np.int64) - parameters.input_zero_point
+                total += int(pixel @ weights[channel, tap_y, tap_x].astype(np.int64))
+    scale = _Scale(
+        int(parameters.multipliers[channel]),
+        int(parameters.shifts[channel]),
+        parameters.output_zero_point,
+        parameters.low,
+        parameters.high,
+    )
+    yield from _scaled(node, total, "", scale)
+
+
 def _scaled(node: Node, total: int, sums: str, scale: _Scale) -> Iterator[Way]:
     """The ways that differ in how a sum is scaled."""
     factor = f"{total} × {scale.multiplier} × 2^{scale.shift - 31}"
     exact = total * scale.multiplier * 2.0 ** (scale.shift - 31)
-    bias = node.optional_input(2)
+    bias = node.optional_input(3 if node.name == "TRANSPOSE_CONV" else 2)
     wide = node.output().dtype is DType.INT16 and (bias is None or bias.dtype is DType.INT64)
     found = {}
     if abs(total) < 1 << 31:
@@ -278,9 +344,11 @@ def _operands(inputs: Sequence[Array | None]) -> tuple[Array, Array, Array | Non
 
 
 _WAYS: Mapping[str, Callable[[Node, Sequence[Array | None], _Position], Iterator[Way]]] = {
+    "ADD": _sum,
     "AVERAGE_POOL_2D": _average,
     "CONV_2D": _conv,
     "DEPTHWISE_CONV_2D": _depthwise,
     "FULLY_CONNECTED": _dense,
     "MUL": _product,
+    "TRANSPOSE_CONV": _transposed,
 }
