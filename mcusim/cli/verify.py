@@ -84,7 +84,8 @@ def _difference_lines(found: Verification, difference: Difference) -> Iterator[s
     yield from _way_lines(found.runtime, difference.kernel, difference.way)
     yield from _way_lines(found.against, difference.other_kernel, difference.other_way)
     for warning in difference.warnings:
-        yield f"  ! {warning}"
+        if warning not in difference.why:
+            yield f"  ! {warning}"
 
 
 def _way_lines(runtime: str, kernel: str, way: Way | None) -> Iterator[str]:
