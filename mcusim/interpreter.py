@@ -152,12 +152,15 @@ class _Step:
         kernel: what computes it from arrays; None for control flow.
         control: what runs it on a machine; None for all else.
         last_uses: tensors that nothing reads after it.
+        overwritten: what computes what its first input holds afterwards, where something reads
+            that; None where the kernel leaves its input alone.
     """
 
     node: Node
     kernel: BoundKernel | None
     control: control_flow.Step | None
     last_uses: tuple[int, ...]
+    overwritten: BoundKernel | None = None
 
 
 class _Program:
@@ -200,7 +203,11 @@ class _Program:
         if node.name in control_flow.CONTROL_FLOW:
             control = control_flow.prepare(node, self.graph, subgraph, self.resources)
             return _Step(node, None, control, last_uses)
-        return _Step(node, self._runtime.bind(node), None, last_uses)
+        kernel = self._runtime.bind(node)
+        x = node.optional_input(0)
+        if x is None or x.is_constant or x.index in last_uses:
+            return _Step(node, kernel, None, last_uses)
+        return _Step(node, kernel, None, last_uses, self._runtime.overwritten(node))
 
 
 class _Machine:
@@ -263,6 +270,8 @@ class _Machine:
                     results = step.kernel(arguments)
             except McusimError as error:
                 raise self._named(placed(error, node)) from None
+            if step.overwritten is not None:
+                values[node.operator.inputs[0]] = step.overwritten(arguments)[0]
             for tensor, result in zip(node.outputs, results, strict=True):
                 array = result
                 if len(array) != self.size:

@@ -77,6 +77,16 @@ class Runtime:
             return kernel.bind(node, self.configuration)
         return REFERENCE_KERNELS[node.name].bind(node)
 
+    def overwritten(self, node: Node) -> BoundKernel | None:
+        """What computes what a node's first input holds afterwards, for kernels that overwrite it.
+
+        Other layers that read it read that; None where the kernel leaves its input alone.
+        """
+        kernel = CMSIS_NN_KERNELS.get(node.name) if self.has_cmsis_nn else None
+        if kernel is None or not kernel.accepts(node, self.configuration):
+            return None
+        return kernel.overwritten(node, self.configuration)
+
     def calls(self, node: Node) -> Iterator[KernelCall]:
         """The functions that run for a node, the one that was chosen first, with its reason.
 

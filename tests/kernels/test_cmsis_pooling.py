@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mcusim.graph import Array, DType, Node
+from mcusim.graph import Array, DType, Graph, Node, Operator, Options, Subgraph
+from mcusim.interpreter import Interpreter
 from mcusim.kernels.cmsis_nn.buffers import Simd
 from mcusim.kernels.cmsis_nn.contract import Configuration
 from mcusim.kernels.cmsis_nn.pooling import KERNELS, dispatch
@@ -201,6 +203,29 @@ def test_average_pooling_of_2020_leaves_its_input_overwritten() -> None:
     (rounded,) = kernel.bind(layer, Configuration("dsp"))([x])
     np.testing.assert_array_equal(rounded.ravel(), [3, 2])
     assert kernel.overwritten(layer, Configuration("dsp")) is None
+
+
+def test_layers_after_it_read_what_average_pooling_of_2020_left() -> None:
+    """The input feeds a sum as well: there it holds the means of its rows."""
+    scale = quantized(0.5)
+    tensors = [activation((1, 2, 4, 1), DType.INT8, scale) for _ in range(3)]
+    pooled = activation((1, 1, 2, 1), DType.INT8, scale)
+    options = {"stride_h": 2, "stride_w": 2, "filter_height": 2, "filter_width": 2}
+    operators = (
+        Operator("AVERAGE_POOL_2D", (0,), (2,), Options({"padding": "VALID", **options})),
+        Operator("ADD", (0, 1), (3,)),
+    )
+    indexed = tuple(
+        replace(t, index=i) for i, t in enumerate((tensors[0], tensors[1], pooled, tensors[2]))
+    )
+    graph = Graph((Subgraph("main", indexed, (0, 1), (2, 3), operators),))
+    x = np.array([[3, 4, -3, -4], [1, 2, 7, 8]], np.int8).reshape(1, 2, 4, 1)
+    given = [x, np.zeros_like(x)]
+    today = Interpreter(graph, "cmsis-nn").invoke(given).outputs[1]
+    then = Interpreter(graph, "cmsis-nn@2020").invoke(given).outputs[1]
+    np.testing.assert_array_equal(today.ravel(), x.ravel())
+    np.testing.assert_array_equal(then.ravel(), [3, -3, -3, -4, 1, 7, 7, 8])
+    np.testing.assert_array_equal(x.ravel()[:4], [3, 4, -3, -4])
 
 
 def test_generation_of_2020_has_average_pooling_of_int8_on_dsp_cores_only() -> None:
