@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from mcusim.kernels.compiled.compiler import njit
 from mcusim.kernels.compiled.products import LANES, PIXELS, VECTORS, narrow_tile, wide_tile
 from mcusim.kernels.compiled.requantization import (
     Scaling,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from mcusim.kernels.compiled.compiler import njit
 from mcusim.kernels.compiled.conv import Windows, pad_images
 from mcusim.kernels.compiled.products import LANES, PIXELS, depthwise_tile
 from mcusim.kernels.compiled.requantization import (

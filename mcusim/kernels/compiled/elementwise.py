@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from mcusim.kernels.compiled.compiler import njit
 from mcusim.kernels.compiled.fixed_point import (
     multiply_by_quantized_multiplier,
     rounding_divide_by_pot,

@@ -6,7 +6,7 @@ wrapping is explicit, so that loops over them vectorize.
 
 from __future__ import annotations
 
-from numba import njit
+from mcusim.kernels.compiled.compiler import njit
 
 __all__ = [
     "multiply_by_quantized_multiplier",

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+
+from mcusim.kernels.compiled.compiler import njit
 
 __all__ = ["Geometry", "convolve", "convolve_depthwise", "convolve_transposed"]
 

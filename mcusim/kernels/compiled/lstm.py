@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from mcusim.kernels.compiled.compiler import njit
 
 __all__ = ["sigmoid", "tanh"]
 

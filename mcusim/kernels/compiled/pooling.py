@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from mcusim.kernels.compiled.compiler import njit
 
 __all__ = ["Windows", "average", "average_float", "largest", "root_mean_square"]
 

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from mcusim.kernels.compiled.compiler import njit
 from mcusim.kernels.compiled.products import LANES
 from mcusim.kernels.reference.convolution import OutputScaling
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from mcusim.kernels.compiled.compiler import njit
 from mcusim.kernels.compiled.fixed_point import (
     rounding_divide_by_pot,
     saturating_rounding_doubling_high_mul,

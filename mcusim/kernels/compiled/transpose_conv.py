@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from mcusim.kernels.compiled.compiler import njit
 from mcusim.kernels.compiled.float_convolution import Geometry
 from mcusim.kernels.compiled.products import LANES
 from mcusim.kernels.compiled.requantization import (
