@@ -27,17 +27,17 @@ def njit(*, cache: bool) -> Callable[[_Function], _Function]:
     """
 
     def compiled(function: _Function) -> _Function:
+        loops: Any = function
         try:
-            found: _Function = numba.njit(cache=cache)(function)
+            return cast(_Function, numba.njit(cache=cache)(loops))
         except RuntimeError:
             # Numba found no place for its cache.
+            settings: Any = numba.config
             folder = _own_folder()
-            if folder is None or folder == numba.config.CACHE_DIR:
-                found = numba.njit(function)
-            else:
-                numba.config.CACHE_DIR = folder
-                found = compiled(function)
-        return found
+            if folder is None or settings.CACHE_DIR == folder:
+                return cast(_Function, numba.njit(loops))
+            settings.CACHE_DIR = folder
+            return compiled(function)
 
     return compiled
 
