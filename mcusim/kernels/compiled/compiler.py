@@ -34,7 +34,7 @@ def njit(*, cache: bool) -> Callable[[_Function], _Function]:
             # Numba found no place for its cache.
             settings: Any = numba.config
             folder = _own_folder()
-            if folder is None or settings.CACHE_DIR == folder:
+            if folder is None or folder == settings.CACHE_DIR:
                 return cast(_Function, numba.njit(loops))
             settings.CACHE_DIR = folder
             return compiled(function)
