@@ -45,7 +45,7 @@ def _library_calls(
         configuration: of the library.
     """
     name = "arm_batch_matmul_s16" if is_wide else "arm_batch_matmul_s8"
-    inner = "arm_nn_vec_mat_mult_t_s16" if is_wide else product.function
+    inner = "arm_nn_vec_mat_mult_t_s16_s16" if is_wide else product.function
     profile = inner if is_wide else product.profile
     count = vec_mat_mult_t_s16_trips if is_wide else vec_mat_mult_t_s8_trips
     calls = [

@@ -35,7 +35,6 @@ __all__ = ["CASES", "KERNELS", "runs_as_convolution"]
 
 #: Generations whose library ignores an offset of the weights.
 _IGNORES_FILTER_OFFSET = ("2021", "2022")
-_OF_2020 = ("2020", "2020apr")
 
 
 def runs_as_convolution(node: Node, configuration: Configuration) -> bool:
@@ -163,13 +162,15 @@ def _accepts(node: Node, configuration: Configuration) -> bool:
     return dtype in (DType.INT8, DType.INT16)
 
 
-def _check(node: Node) -> None:
+def _check(node: Node, configuration: Configuration) -> None:
     """Raise what TFLM's glue refuses beyond its reference kernel."""
+    if not _is_per_channel(node):
+        return
     is_int8 = node.input(0).dtype is DType.INT8 and node.input(1).dtype is DType.INT8
+    require(is_int8, node, "only int8 by int8 has a scale for each output in CMSIS-NN")
+    generation = configuration.generation
     require(
-        is_int8 or not _is_per_channel(node),
-        node,
-        "only int8 by int8 has a scale for each output in CMSIS-NN",
+        generation == "2026", node, f"CMSIS-NN of {generation} has no scale for each output here"
     )
 
 
@@ -189,7 +190,7 @@ def _filter_offset(node: Node, configuration: Configuration) -> int:
 
 def _bind(node: Node, configuration: Configuration) -> BoundKernel:
     """Source: ``Prepare`` and ``Eval`` of TFLM's ``cmsis_nn/fully_connected.cc``."""
-    _check(node)
+    _check(node, configuration)
     offset = _filter_offset(node, configuration)
     is_int16 = node.input(0).dtype is DType.INT16
 
@@ -218,7 +219,7 @@ def _first_row_only(bound: BoundKernel) -> BoundKernel:
 
 
 def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
-    _check(node)
+    _check(node, configuration)
     source, weights, output = node.input(0), node.input(1), node.output()
     batches = prod(output.shape[:-1])
     product = VectorByMatrix(

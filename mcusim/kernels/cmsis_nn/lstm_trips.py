@@ -49,6 +49,8 @@ def lstm_trips(shape: LstmShape, dtype: DType, simd: Simd) -> tuple[LstmTrips, .
     shown = "arm_elementwise_mul_s16_s8" if is_int8 else "arm_elementwise_mul_s16_batch_offset"
     of_input = _products(_GATES * steps, together, shape.units, shape.inputs, dtype, simd)
     of_hidden = _products(_GATES * (steps - first), together, shape.units, shape.units, dtype, simd)
+    # Nobody counted the loops of MVE.
+    ending = "_mve" if simd == "mve" else ""
     cleared = _GATES * steps * 2 * elements
     outer = f"arm_lstm_unidirectional_{own}"
     return (
@@ -64,7 +66,9 @@ def lstm_trips(shape: LstmShape, dtype: DType, simd: Simd) -> tuple[LstmTrips, .
             {"call": _GATES * steps, "hidden": _GATES * (steps - first)},
         ),
         LstmTrips(
-            products, products, {level: of_input[level] + of_hidden[level] for level in of_input}
+            products,
+            products + ending,
+            {level: of_input[level] + of_hidden[level] for level in of_input},
         ),
         LstmTrips(
             "arm_nn_activation_s16",
@@ -72,16 +76,18 @@ def lstm_trips(shape: LstmShape, dtype: DType, simd: Simd) -> tuple[LstmTrips, .
             {"call": (_GATES + 1) * steps, "element": (_GATES + 1) * steps * elements},
         ),
         LstmTrips(
-            "arm_elementwise_mul_s16", "lstm_mul_s16", _elementwise(steps, elements, simd, True)
+            "arm_elementwise_mul_s16",
+            f"lstm_mul_s16{ending}",
+            _elementwise(steps, elements, simd, True),
         ),
         LstmTrips(
             "arm_elementwise_mul_acc_s16",
-            "lstm_mul_acc_s16",
+            f"lstm_mul_acc_s16{ending}",
             _elementwise(steps, elements, simd, True),
         ),
         LstmTrips(
             shown,
-            shown.replace("arm_elementwise", "lstm"),
+            shown.replace("arm_elementwise", "lstm") + ending,
             _elementwise(steps * together, shape.units, simd, simd == "dsp" or not is_int8),
         ),
     )

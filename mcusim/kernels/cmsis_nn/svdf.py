@@ -78,17 +78,19 @@ def _library_calls(
     product = VectorByMatrix(shape.filters, shape.inputs)
     filters = shape.batches * shape.filters
     size = state.bits // 8
+    # With a state of int16 nobody counted the loops of MVE.
+    ending = "" if is_narrow or configuration.simd != "mve" else "_mve"
     calls = [
         KernelCall(
             name,
-            profile_name(name, configuration),
+            profile_name(name + ending, configuration),
             trips(shape, size, configuration.simd),
             reason=f"state of {state.value}: {name}",
             macs=filters * shape.memory,
         ),
         KernelCall(
             inner,
-            profile_name(inner, configuration),
+            profile_name(inner + ending, configuration),
             count(shape.batches, product, configuration.simd),
             macs=filters * shape.inputs,
         ),
