@@ -14,7 +14,7 @@ from mcusim.graph import Graph, Tensor
 from mcusim.instruction_mix import InstructionMix
 from mcusim.kernels.closest import PricedBuild, closest_profile
 from mcusim.kernels.contract import KernelCall
-from mcusim.runtimes import LayerPlan, Plan, flash, plan, static_ram
+from mcusim.runtimes import LayerPlan, Plan, flash, legacy_q7, plan, static_ram
 
 __all__ = ["BUILDS", "PLACES", "estimate", "rounds_once"]
 
@@ -70,12 +70,13 @@ def estimate(
     board = _with_fpu(board, fpu)
     rate_hz = _clock(board, clock_hz)
     places = _placement(placement or {})
-    if build not in BUILDS:
-        raise InputError(f"there is no build {build!r}; {_suggestion(build, BUILDS)}")
+    builds = (*BUILDS, *legacy_q7.BUILDS) if runtime == legacy_q7.RUNTIME else BUILDS
+    if build not in builds:
+        raise InputError(f"there is no build {build!r}; {_suggestion(build, builds)}")
     planned = _planned(graph, runtime, board, build)
     pricing = _Pricing(board, rate_hz, build, places)
     layers = tuple(pricing.layer(layer) for layer in planned.layers)
-    invoke = pricing.part([planned.invoke])
+    invoke = pricing.part(_known(planned.invoke))
     low, high = _ratios(board, (*layers, invoke))
     power = board.power
     latency_s = sum(part.latency_s for part in (*layers, invoke))
@@ -89,8 +90,8 @@ def estimate(
         places,
         layers,
         invoke,
-        pricing.part([planned.construct]),
-        pricing.part([planned.allocate]),
+        pricing.part(_known(planned.construct)),
+        pricing.part(_known(planned.allocate)),
         planned.memory,
         static_ram(planned, board.core.profile, build),
         flash(planned, board.core.profile, build),
@@ -186,6 +187,11 @@ class _Pricing:
             error=error / total if total else 0.0,
             warnings=tuple(dict.fromkeys(_call_warnings(calls, builds))),
         )
+
+
+def _known(call: KernelCall | None) -> list[KernelCall]:
+    """What a part runs; nothing in firmware without an interpreter."""
+    return [] if call is None else [call]
 
 
 def _call_warnings(

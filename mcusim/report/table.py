@@ -41,7 +41,7 @@ _COLUMNS = (
 
 
 def layer_table(estimate: Estimate, width: int | None = None) -> Table:
-    """One row a layer, one for the interpreter, and the totals.
+    """One row a layer, one for the interpreter if there is one, and the totals.
 
     Args:
         estimate: what to show.
@@ -52,7 +52,8 @@ def layer_table(estimate: Estimate, width: int | None = None) -> Table:
         The table.
     """
     rows = [_layer_row(layer, estimate) for layer in estimate.layers]
-    rows.append(_cells("", "interpreter", "", estimate.invoke, 0, estimate))
+    if estimate.invoke.is_priced:
+        rows.append(_cells("", "interpreter", "", estimate.invoke, 0, estimate))
     total = [
         "",
         "total",
@@ -97,9 +98,15 @@ def summary_lines(estimate: Estimate) -> list[str]:
         f"at {board.power.supply_v:g} V",
         _ram_line(estimate),
         f"flash     {_against(estimate.flash_bytes, board.flash.bytes)}: {_parts(estimate.flash)}",
-        f"start-up  {startup * 1e3:,.3g} ms once: construction "
-        f"{estimate.construct.instructions.total:,.0f} and AllocateTensors "
-        f"{estimate.allocate.instructions.total:,.0f} instructions",
+        *(
+            (
+                f"start-up  {startup * 1e3:,.3g} ms once: construction "
+                f"{estimate.construct.instructions.total:,.0f} and AllocateTensors "
+                f"{estimate.allocate.instructions.total:,.0f} instructions",
+            )
+            if startup
+            else ()
+        ),
     ]
 
 
@@ -113,6 +120,8 @@ def reason_lines(estimate: Estimate) -> list[str]:
 
 
 def _ram_line(estimate: Estimate) -> str:
+    if not estimate.static_ram:
+        return "RAM       unknown: the firmware's buffers are its own"
     if estimate.arena_bytes is None or estimate.ram_bytes is None:
         generation = estimate.runtime.partition("@")[2]
         return (

@@ -119,8 +119,10 @@ class Plan:
     Attributes:
         graph: the model.
         runtime: canonical name, such as ``"tflm"``, ``"cmsis-nn"`` or ``"cmsis-nn@2020"``.
-        layers: one a main-subgraph operator, in order.
-        construct: what building the interpreter runs, priced like a kernel.
+        layers: one a main-subgraph operator, in order; firmware without an interpreter leaves out
+            what only reshapes.
+        construct: what building the interpreter runs, priced like a kernel; None, as the next two,
+            for firmware without an interpreter.
         allocate: what AllocateTensors runs.
         invoke: what Invoke runs beside the operators.
         memory: the tensor arena; None for an older generation, which does not tell what it uses.
@@ -129,7 +131,7 @@ class Plan:
     graph: Graph
     runtime: str
     layers: tuple[LayerPlan, ...]
-    construct: KernelCall
-    allocate: KernelCall
-    invoke: KernelCall
+    construct: KernelCall | None
+    allocate: KernelCall | None
+    invoke: KernelCall | None
     memory: MemoryPlan | None

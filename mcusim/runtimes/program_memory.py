@@ -10,6 +10,7 @@ from typing import Any
 
 from mcusim.errors import InputError
 from mcusim.resources import data_path
+from mcusim.runtimes import legacy_q7
 from mcusim.runtimes.plan import FlashPart, Plan, RamPart
 
 __all__ = ["SECTIONS", "FunctionSizes", "flash", "function_sizes", "static_ram"]
@@ -96,6 +97,8 @@ def flash(plan: Plan, core: str, build: str) -> tuple[FlashPart, ...]:
     Raises:
         InputError: there is no such core or build.
     """
+    if plan.runtime == legacy_q7.RUNTIME:
+        return (_q7_weights(plan),)
     operators = _operators(plan)
     known = _build(plan.runtime, core, build)
     names: dict[str, list[float]] = {"TFLite Micro": [0.0] * len(SECTIONS)}
@@ -117,6 +120,14 @@ def flash(plan: Plan, core: str, build: str) -> tuple[FlashPart, ...]:
     )
 
 
+def _q7_weights(plan: Plan) -> FlashPart:
+    held = [t for layer in plan.layers for t in layer.node.inputs]
+    size = sum(t.elements for t in held if t is not None and t.is_constant)
+    return FlashPart(
+        "weights", size, "one byte for each weight and bias; the program itself was not measured"
+    )
+
+
 def static_ram(plan: Plan, core: str, build: str) -> tuple[RamPart, ...]:
     """Variables of the runtime and the C library, beside the arena and the stack.
 
@@ -128,6 +139,8 @@ def static_ram(plan: Plan, core: str, build: str) -> tuple[RamPart, ...]:
     Raises:
         InputError: there is no such core or build.
     """
+    if plan.runtime == legacy_q7.RUNTIME:
+        return ()
     operators = _operators(plan)
     known = _build(plan.runtime, core, build)
     needed = [sizes for _, sizes in _needed(known, operators)]

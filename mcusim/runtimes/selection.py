@@ -11,7 +11,7 @@ from mcusim.kernels.cmsis_nn import KERNELS as CMSIS_NN_KERNELS
 from mcusim.kernels.cmsis_nn.contract import SIMD_OF_CORE, Configuration, Generation
 from mcusim.kernels.contract import BoundKernel, KernelCall
 from mcusim.kernels.reference import KERNELS as REFERENCE_KERNELS
-from mcusim.runtimes import tflm_2020
+from mcusim.runtimes import legacy_q7, tflm_2020
 
 __all__ = ["RUNTIMES", "Runtime", "canonical_runtime", "library_configuration", "select"]
 
@@ -153,11 +153,16 @@ def select(name: str, core: str = "m4", single_rounding: bool = False) -> Runtim
         InputError: there is no such runtime, generation or core, it has no single rounding, or
             nothing is known of an older library on that core.
     """
+    if name == legacy_q7.RUNTIME:
+        raise InputError(
+            f"runtime {name!r} is priced only: its tensors are scaled by powers of two, so that it "
+            "does not compute what the model does"
+        )
     base, at, generation = name.partition("@")
     known = _GENERATIONS.get(base, ())
     if base not in RUNTIMES or (at and generation not in known):
         every = ", ".join(f"{r}@{g}" for r, years in _GENERATIONS.items() for g in years)
-        raise InputError(f"runtime {name!r} is not known; there are {every}")
+        raise InputError(f"runtime {name!r} is not known; there are {every}, {legacy_q7.RUNTIME}")
     year = next(g for g in known if generation in ("", g))
     if single_rounding and (base != "cmsis-nn" or year in ("2020", "2021")):
         raise InputError(f"runtime {name!r} has no build that rounds once")

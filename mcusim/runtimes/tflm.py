@@ -10,7 +10,7 @@ from mcusim.graph import Graph, Node
 from mcusim.kernels.cmsis_nn.alignment import misaligned
 from mcusim.kernels.contract import KernelCall
 from mcusim.kernels.reference import control_flow
-from mcusim.runtimes import tflm_2020
+from mcusim.runtimes import legacy_q7, tflm_2020
 from mcusim.runtimes.abi import ARM_EABI
 from mcusim.runtimes.acceptance import accepted_nodes
 from mcusim.runtimes.arena import plan_arena
@@ -32,7 +32,8 @@ def plan(
         graph: the model.
         runtime: ``"tflm"``: TFLite Micro with its reference kernels; ``"cmsis-nn"``: with those of
             CMSIS-NN where it has one; ``"cmsis-nn@2022"``, ``"@2021"``, ``"@2020"``: an older
-            library in the TFLM of its day.
+            library in the TFLM of its day; ``"cmsis-nn@q7"``: firmware that calls the legacy q7
+            functions.
         core: the device's core, on which CMSIS-NN's kernels and scratch buffers depend:
             ``"m0plus"``, ``"m3"``, ``"m4"``, ``"m7"``, ``"m33"``, ``"m55"`` or ``"m85"``, with or
             without ``"-soft"``.
@@ -48,6 +49,8 @@ def plan(
         UnsupportedOperatorError: the runtime has no kernel for an operator, or refuses it.
         ModelError: the runtime could not plan the model.
     """
+    if runtime == legacy_q7.RUNTIME:
+        return legacy_q7.plan(graph, core, single_rounding)
     chosen = select(runtime, core, single_rounding)
     configuration = chosen.configuration
     own_calls = _own_calls(graph, chosen)

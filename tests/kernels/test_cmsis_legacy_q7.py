@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 
+import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcusim import estimate, load_board, run
 from mcusim.calibration.counted import CountedSet
 from mcusim.calibration.legacy_rows import FITTED_FILTERS, legacy_network_rows
-from mcusim.errors import UnsupportedOperatorError
+from mcusim.errors import InputError, UnsupportedOperatorError
 from mcusim.instruction_mix import CLASSES
 from mcusim.kernels.cmsis_nn.legacy_q7 import firmware_layers
 from mcusim.kernels.cmsis_nn.legacy_q7_arithmetic import (
@@ -35,6 +37,8 @@ from mcusim.kernels.cmsis_nn.legacy_q7_trips import (
     relu_q7_trips,
 )
 from mcusim.kernels.profile import load_profile
+from mcusim.report import estimate_schema
+from mcusim.runtimes import plan
 from mcusim.zoo import build
 from tests.shared import SHARED, needs_shared
 
@@ -196,3 +200,51 @@ def test_counted_networks_call_what_the_firmware_calls() -> None:
             first = "basic" if variant == "conv1_basic" else "as_firmware"
             call = firmware_layers(graph, first)[0].calls[0]  # type: ignore[arg-type]
             assert (call.kernel, call.macs) == (row["layer_function"], int(row["layer_macs"]))
+
+
+def test_networks_are_priced_under_the_runtime() -> None:
+    graph, board = build("conv-32-mnist"), load_board("nrf52840-dk")
+    plain = estimate(graph, board, "cmsis-nn@q7")
+    calling = estimate(graph, board, "cmsis-nn@q7", "gcc-O3-nobuiltin-bytecpy")
+    assert [layer.operator for layer in plain.layers] == [
+        "CONV_2D",
+        "MAX_POOL_2D",
+        "CONV_2D",
+        "MAX_POOL_2D",
+        "FULLY_CONNECTED",
+        "SOFTMAX",
+    ]
+    assert plain.layers[0].kernel == "arm_convolve_HWC_q7_basic"
+    assert plain.layers[0].scratch_bytes == 4 * 9
+    # As counted: 3.14 and 18.2 million instructions.
+    assert plain.instructions.total == pytest.approx(3_142_221, rel=0.001)
+    assert calling.instructions.total == pytest.approx(18_169_000, rel=0.001)
+    assert plain.invoke.instructions.total == 0
+    assert plain.arena_bytes is None
+    jsonschema.validate(plain.to_dict(), estimate_schema())
+
+
+@pytest.mark.parametrize(
+    ("runtime", "build_name", "board", "reason"),
+    [
+        ("cmsis-nn@q7", "gcc-O3-nobuiltin", "nrf52840-dk", "did you mean"),
+        ("cmsis-nn", "gcc-O3-nobuiltin-armcpy", "nrf52840-dk", "there is no build"),
+        ("cmsis-nn@q7", "gcc-O3-sr", "nrf52840-dk", "rounds once"),
+    ],
+)
+def test_what_the_runtime_has_not_is_said(
+    runtime: str, build_name: str, board: str, reason: str
+) -> None:
+    with pytest.raises(InputError, match=reason):
+        estimate(build("conv-16-mnist"), load_board(board), runtime, build_name)
+
+
+def test_cores_without_dsp_are_refused() -> None:
+    with pytest.raises(InputError, match="cores with DSP only"):
+        plan(build("conv-16-mnist"), "cmsis-nn@q7", core="m0plus")
+
+
+def test_the_runtime_computes_nothing() -> None:
+    graph = build("conv-16-mnist")
+    with pytest.raises(InputError, match="priced only"):
+        run(graph, np.zeros((1, 28, 28, 1), np.int8), runtime="cmsis-nn@q7")
