@@ -37,6 +37,7 @@ _LIKE = {
     "arm_max_pool_s16": "arm_max_pool_s8",
     "arm_nn_mat_mult_kernel_s16": "arm_nn_mat_mult_kernel_s8_s16",
     "arm_convolve_s16": "arm_convolve_s8",
+    "arm_depthwise_conv_s16": "arm_depthwise_conv_s8",
 }
 #: Builds that requantize in another way than the build they lean on.
 _OTHER_SCALING = ("-asm", "-sr")

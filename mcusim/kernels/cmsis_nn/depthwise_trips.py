@@ -108,7 +108,7 @@ def depthwise_conv_s8_opt_trips(shape: ConvolutionShape, scaling: Scaling) -> di
         "singles": shape.pixels * (singles > 0),
         **with_bias("single", shape.pixels * singles, scaling),
         "single.tap": shape.pixels * singles * shape.taps,
-        **scaling_trips(shape, scaling),
+        "scaling.output": shape.pixels * shape.out_channels,
     }
 
 
@@ -157,7 +157,7 @@ def depthwise_conv_s8_trips(
         scaling: of the outputs.
         through_opt: called by ``arm_depthwise_conv_s8_opt`` on a core without DSP.
     """
-    every = _output_trips(shape, scaling) | scaling_trips(shape, scaling)
+    every = _output_trips(shape, scaling)
     tiled = is_tiled(shape)
     return {
         "call": 1,
@@ -191,8 +191,7 @@ def is_tiled(shape: ConvolutionShape) -> bool:
 
 def depthwise_conv_s16_trips(shape: ConvolutionShape, scaling: Scaling) -> dict[str, float]:
     """Turns of ``arm_depthwise_conv_s16``: one output at a time on every core."""
-    outputs = shape.pixels * shape.out_channels
-    return {"call": 1, **_output_trips(shape, scaling), "scaling.output": outputs}
+    return {"call": 1, **_output_trips(shape, scaling)}
 
 
 def _output_trips(shape: ConvolutionShape, scaling: Scaling) -> dict[str, float]:
@@ -208,6 +207,7 @@ def _output_trips(shape: ConvolutionShape, scaling: Scaling) -> dict[str, float]
         "output.dilated": outputs * ((columns.dilation > 1) + (rows.dilation > 1)),
         "output.row": inside * columns.outputs,
         "output.tap": inside * columns.inside,
+        "scaling.output": outputs,
     }
 
 

@@ -21,7 +21,7 @@ from mcusim.kernels.cmsis_nn.contract import (
 )
 from mcusim.kernels.cmsis_nn.convolve import Dispatch
 from mcusim.kernels.cmsis_nn.convolve_trips import convolve_s8_trips
-from mcusim.kernels.cmsis_nn.depthwise import right_share
+from mcusim.kernels.cmsis_nn.depthwise import right_share, shapes_copied
 from mcusim.kernels.cmsis_nn.matrix_trips import Scaling
 from mcusim.kernels.cmsis_nn.memory_calls import copies_call
 from mcusim.kernels.cmsis_nn.transpose_convolution_arithmetic import (
@@ -204,7 +204,8 @@ def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
     has_bias = node.optional_input(3) is not None
     scaling = Scaling(has_bias, right_share(node, node.input(2), node.input(1)))
     glue = _call("TransposeConvEval", {"call": 1.0}, configuration, "glue_transpose_conv_int8")
-    return (*_library_calls(shape, scaling, configuration, _TFLM_FLUSHES_PARTLY), glue)
+    copies = copies_call(shapes_copied(has_bias), configuration)
+    return (*_library_calls(shape, scaling, configuration, _TFLM_FLUSHES_PARTLY), copies, glue)
 
 
 def _bind(node: Node, configuration: Configuration) -> BoundKernel:
