@@ -78,8 +78,14 @@ def elementwise_trips(elements: int, dtype: DType, simd: Simd) -> dict[str, floa
         return {"call": 1, "element": elements}
     step = 4 if dtype is DType.INT8 else 2
     groups, tail = divmod(elements, step)
-    trips: dict[str, float] = {"call": 1, "group": groups, "groups": groups > 0}
-    return trips | {f"tail_{left}": tail == left for left in range(1, step)}
+    trips: dict[str, float] = {
+        "call": 1,
+        "group": groups,
+        "next_group": max(groups - 1, 0),
+        "groups": groups > 0,
+        "groupless": groups == 0,
+    }
+    return trips | {f"tail_{left}": tail == left for left in range(step)}
 
 
 def _calls_of(

@@ -278,13 +278,13 @@ def elementwise_mirror(
     else:
         # Four bytes are extended in pairs: the first and the third, then the second and the fourth.
         order = (0, 2, 1, 3) if int8 else (0, 1)
-        turns["groups"] = int(size >= len(order))
+        turns["groups" if size >= len(order) else "groupless"] = 1
         while size - at >= len(order):
             turns["group"] += 1
+            turns["next_group"] += at > 0
             compute(*(at + i for i in order))
             at += len(order)
-        if at < size:
-            turns[f"tail_{size - at}"] = 1
+        turns[f"tail_{size - at}"] = 1
         for i in range(at, size):
             compute(i)
     return out, {name: float(count) for name, count in turns.items()}

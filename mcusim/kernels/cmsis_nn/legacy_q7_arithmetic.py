@@ -65,6 +65,7 @@ def _dot(level: str, weights: Int8s, values: Int8s, start: int, turns: Counter[s
     turns[f"{level}.quads"] += len(values) >= _QUAD
     while len(values) - at >= _QUAD:
         turns[f"{level}.quad"] += 1
+        turns[f"{level}.next_quad"] += at > 0
         for i in range(at, at + _QUAD):
             total += int(weights[i]) * int(values[i])
         at += _QUAD

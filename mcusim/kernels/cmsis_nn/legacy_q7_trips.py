@@ -110,7 +110,11 @@ class SquarePooling:
 def _quads(level: str, turns: int, elements: int) -> Trips:
     """A loop of four elements a turn, and its leftover, one level for each number of them."""
     quads, tail = divmod(elements, 4)
-    trips: Trips = {f"{level}.quad": turns * quads, f"{level}.quads": turns * (quads > 0)}
+    trips: Trips = {
+        f"{level}.quad": turns * quads,
+        f"{level}.next_quad": turns * max(quads - 1, 0),
+        f"{level}.quads": turns * (quads > 0),
+    }
     return trips | {f"{level}.tail_{left}": turns * (tail == left) for left in range(4)}
 
 

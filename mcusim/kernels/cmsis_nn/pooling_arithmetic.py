@@ -209,6 +209,7 @@ def _count_words(turns: Counter[str], level: str, values: Array) -> None:
     turns[f"{level}.words" if left >= step else f"{level}.wordless"] += 1
     while left >= step:
         turns[f"{level}.word"] += 1
+        turns[f"{level}.next_word"] += left < len(values)
         left -= step
     turns[f"{level}.tail_{left}"] += 1
 

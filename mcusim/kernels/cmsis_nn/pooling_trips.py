@@ -161,11 +161,16 @@ def max_pool_trips(
 
 
 def _words(level: str, turns: int, elements: int, size: int = 1) -> dict[str, float]:
-    """A loop by words, and what is left of it: none to three elements, one level each."""
+    """A loop by words, and what is left of it: none to three elements, one level each.
+
+    Turns after the first count beside all turns, and none beside some, as a branch is taken back to
+    the loop's beginning after all but the last turn, and around a loop without turns.
+    """
     step = _WORD_BYTES // size
     words, tail = divmod(elements, step)
     trips: dict[str, float] = {
         f"{level}.word": turns * words,
+        f"{level}.next_word": turns * max(words - 1, 0),
         f"{level}.words": turns * (words > 0),
         f"{level}.wordless": turns * (words == 0),
     }
