@@ -22,6 +22,7 @@ from mcusim.kernels.fixed_point import (
 from mcusim.kernels.reference.dense import Rescaling
 
 __all__ = [
+    "vec_mat_mult_t_s4",
     "vec_mat_mult_t_s8",
     "vec_mat_mult_t_s16",
     "vec_mat_mult_t_svdf_s8",
@@ -228,3 +229,59 @@ def _svdf_columns(turns: Turns, level: str, columns: int, simd: Simd) -> Iterato
             turns[f"{level}.quad"] += 1
         yield from (4 * word + k for k in _WORD_ORDER)
     yield from range(columns // 4 * 4, columns)
+
+
+def vec_mat_mult_t_s4(
+    lhs: Row, packed: bytes, bias: Row | None, rescaling: Rescaling, simd: Simd
+) -> tuple[list[int], Turns]:
+    """``arm_nn_vec_mat_mult_t_s4``; arguments as of :func:`vec_mat_mult_t_s8`.
+
+    Args:
+        lhs: stored inputs.
+        packed: weights of all outputs without a gap, two a byte, the lower half first; bytes after
+            the last weight are ignored.
+        bias: of each output.
+        rescaling: of the sums, with as many multipliers as there are outputs.
+        simd: of the core.
+    """
+    turns: Turns = Counter({"call": 1})
+    columns, outputs = len(lhs), rescaling.multipliers.size
+    tiles = outputs // 4
+    out = [0] * outputs
+
+    def row(output: int, level: str) -> None:
+        total = 0 if bias is None else bias[output]
+        for k in range(columns):
+            weight = _half(packed, output * columns + k)
+            total += (lhs[k] + rescaling.input_offset) * weight
+        out[output] = _stored(turns, rescaling, total, output)
+        # The two rows of a pair, half of the outputs apart, share their turns.
+        if level == "odd" or output < 2 * tiles:
+            _count_halves(turns, level, columns, simd)
+
+    for tile in range(tiles):
+        turns["tile"] += 1
+        turns["tile.split"] += columns % 2 if simd == "mve" else 0
+        for output in (2 * tile, 2 * tile + 1):
+            row(output, "tile")
+            row(output + 2 * tiles, "tile")
+    for output in range(4 * tiles, outputs):
+        turns["odd"] += 1
+        row(output, "odd")
+    del turns["left_shift"]
+    return out, turns
+
+
+def _half(packed: bytes, position: int) -> int:
+    """A signed weight of four bits."""
+    value = packed[position // 2] >> (4 if position % 2 else 0) & 15
+    return value - 16 if value > 7 else value
+
+
+def _count_halves(turns: Turns, level: str, columns: int, simd: Simd) -> None:
+    if simd == "mve":
+        turns[f"{level}.block"] += columns // 32 + (columns % 32 >= 16) + (columns % 16 > 0)
+        return
+    together = 4 if simd == "dsp" else 2
+    turns[f"{level}.step"] += columns // together
+    turns[f"{level}.left"] += columns % together

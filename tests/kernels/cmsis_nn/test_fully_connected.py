@@ -17,12 +17,14 @@ from mcusim.kernels.cmsis_nn import KERNELS
 from mcusim.kernels.cmsis_nn.buffers import Simd
 from mcusim.kernels.cmsis_nn.contract import Configuration, Generation
 from mcusim.kernels.cmsis_nn.vector_matrix_mirror import (
+    vec_mat_mult_t_s4,
     vec_mat_mult_t_s8,
     vec_mat_mult_t_s16,
     vec_mat_mult_t_svdf_s8,
 )
 from mcusim.kernels.cmsis_nn.vector_matrix_trips import (
     VectorByMatrix,
+    vec_mat_mult_t_s4_trips,
     vec_mat_mult_t_s8_trips,
     vec_mat_mult_t_s16_trips,
     vec_mat_mult_t_svdf_s8_trips,
@@ -193,6 +195,20 @@ def test_turns_of_the_svdf_loops_are_the_formulas(outputs: int, columns: int, si
     expected = vec_mat_mult_t_svdf_s8_trips(1, VectorByMatrix(outputs, columns), simd)
     assert nonzero(turns) == nonzero(expected)
     fast = bind_rows(rhs.astype(np.int8), None, rescaling, DType.INT8)(lhs[np.newaxis])
+    assert actual == fast[0].tolist()
+
+
+@settings(max_examples=30, deadline=None)
+@given(outputs=st.integers(1, 9), columns=st.integers(1, 40), simd=st.sampled_from(SIMDS))
+def test_turns_of_the_int4_loops_are_the_formulas(outputs: int, columns: int, simd: Simd) -> None:
+    lhs, rhs, rescaling = some_product(outputs, columns, DType.INT8)
+    halves = rhs.ravel() >> 4
+    pairs = np.append(halves, 0)[: len(halves) + len(halves) % 2].reshape(-1, 2) & 15
+    packed = (pairs[:, 0] | pairs[:, 1] << 4).astype(np.uint8).tobytes()
+    actual, turns = vec_mat_mult_t_s4(lhs.tolist(), packed, None, rescaling, simd)
+    expected = vec_mat_mult_t_s4_trips(1, VectorByMatrix(outputs, columns), simd)
+    assert nonzero(turns) == nonzero(expected)
+    fast = bind_rows((rhs >> 4).astype(np.int8), None, rescaling, DType.INT8)(lhs[np.newaxis])
     assert actual == fast[0].tolist()
 
 
