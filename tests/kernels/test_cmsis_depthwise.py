@@ -332,3 +332,18 @@ def test_2020_clamps_to_int8_whatever_activation_is_fused() -> None:
     node = _layer(fused="RELU").graph().main.node(0)
     warnings = KERNELS[0].calls(node, Configuration("dsp", "2020"))[0].warnings
     assert any("clamps" in warning for warning in warnings)
+
+
+def test_int4_weights() -> None:
+    """The same bits as the reference kernel, by functions of their own."""
+    types = (DType.INT8, DType.INT4, DType.INT32)
+    layer = Layer(DEPTHWISE, types, size=(5, 4), groups=3, depth=1, width=1)
+    node = layer.graph().main.node(0)
+    data = [t.data[np.newaxis] if t and t.data is not None else None for t in node.inputs]
+    data[0] = layer.inputs(0)[np.newaxis]
+    (device,) = KERNELS[0].bind(node, Configuration("dsp"))(data)
+    (reference,) = REFERENCE["DEPTHWISE_CONV_2D"].bind(node)(data)
+    np.testing.assert_array_equal(device, reference)
+    first = KERNELS[0].calls(node, Configuration("dsp"))[0]
+    assert first.kernel == "arm_depthwise_conv_s4_opt"
+    assert "not counted" in first.warnings[-1]

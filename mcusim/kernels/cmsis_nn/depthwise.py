@@ -346,17 +346,23 @@ def _wide_call(
 def _int4_calls(
     shape: ConvolutionShape, scaling: Scaling, configuration: Configuration
 ) -> tuple[KernelCall, ...]:
-    """Priced as the int8 functions whose loops they share."""
-    like = _library_calls(shape, scaling, configuration)
-    function = like[0].kernel.replace("_s8", "_s4").replace("_3x3_s4", "_s4_opt")
+    """``arm_depthwise_conv_wrapper_s4``, priced as the int8 functions with the most like loops."""
+    is_opt = (
+        shape.out_channels == shape.in_channels
+        and shape.batches == 1
+        and (shape.vertical.dilation, shape.horizontal.dilation) == (1, 1)
+    )
+    like, *others = _function_calls(shape, scaling, configuration, _OPT if is_opt else _BASIC)
+    function = "arm_depthwise_conv_s4_opt" if is_opt else "arm_depthwise_conv_s4"
+    warning = "int4 weights were not counted: this is the cost of int8 ones"
     return (
         replace(
-            like[0],
+            like,
             kernel=function,
             reason=f"int4 weights: {function}",
-            warnings=("int4 weights were not counted: this is the cost of int8 ones",),
+            warnings=(*like.warnings, warning),
         ),
-        *like[1:],
+        *others,
     )
 
 
