@@ -160,6 +160,8 @@ class _Pricing:
         core = self.board.core.profile
         builds = [closest_profile(call.profile, core, self.build) for call in calls]
         priced = [(call, b) for call, b in zip(calls, builds, strict=True) if b is not None]
+        if len(priced) < len(calls):
+            priced = []  # a part of a layer's time would pass for the whole of it
         mixes = [b.mix(call.trips) for call, b in priced]
         mix = sum(mixes[1:], mixes[0]) if mixes else InstructionMix.zero()
         total = mix.total
@@ -183,7 +185,7 @@ class _Pricing:
             latency_s=cycles.total / self.clock_hz,
             energy_j=cycles.total * power.supply_v * power.active_a_per_hz,
             priced_by=_joined(f"{b.profile} {b.key}" for _, b in priced),
-            is_exact=len(priced) == len(calls) and all(b.is_exact for _, b in priced),
+            is_exact=bool(priced) and all(b.is_exact for _, b in priced),
             error=error / total if total else 0.0,
             warnings=tuple(dict.fromkeys(_call_warnings(calls, builds))),
         )

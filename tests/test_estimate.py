@@ -203,3 +203,19 @@ def test_estimating_imports_no_numba():
     )
     root = Path(__file__).parents[1]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+
+
+def test_a_layer_of_which_one_call_has_no_cost_has_none(monkeypatch):
+    """A part of a layer's time never stands in the totals as if it were the whole of it."""
+    graph = convolution()
+    whole = mcusim.estimate(graph, BOARD, "cmsis-nn").layers[0]
+    assert whole.is_priced
+
+    def without_glue(profile, core, build):
+        return None if "glue" in profile else closest_profile(profile, core, build)
+
+    monkeypatch.setattr(estimator, "closest_profile", without_glue)
+    found = mcusim.estimate(graph, BOARD, "cmsis-nn").layers[0]
+    assert not found.is_priced
+    assert found.cycles == 0
+    assert any("no profile" in warning for warning in found.warnings)
