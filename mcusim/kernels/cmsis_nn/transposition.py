@@ -40,9 +40,11 @@ def _swaps_last(order: Sequence[int], simd: Simd) -> bool:
     return len(order) == 2 or (simd == "mve" and len(order) == 4 and tuple(order[:2]) == (0, 1))
 
 
-def _goes_astray(order: Sequence[int], simd: Simd) -> bool:
-    """Whether the library exchanges dimensions that the order leaves in place."""
-    return _swaps_last(order, simd) and list(order) == sorted(order)
+def _goes_astray(node: Node, simd: Simd) -> bool:
+    """Whether the library visibly exchanges dimensions that the order leaves in place."""
+    order = _order(node)
+    kept = list(order) == sorted(order)
+    return _swaps_last(order, simd) and kept and min(node.input(0).shape[-2:]) > 1
 
 
 def transpose_trips(shape: Shape, order: Sequence[int], simd: Simd) -> dict[str, float]:
@@ -163,11 +165,15 @@ def _order(node: Node) -> list[int]:
     return list(range(len(node.input(0).shape))) if given is None else int32_vector(given)
 
 
-def _bind(node: Node, configuration: Configuration) -> BoundKernel:
+def _require_rank(node: Node) -> None:
     rank = len(node.input(0).shape)
     require(rank <= _MAX_RANK, node, f"the input has {rank} dimensions, CMSIS-NN takes 4")
+
+
+def _bind(node: Node, configuration: Configuration) -> BoundKernel:
+    _require_rank(node)
     bound = REFERENCE[node.name].bind(node)
-    if not _goes_astray(_order(node), configuration.simd):
+    if not _goes_astray(node, configuration.simd):
         return bound
 
     def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
@@ -180,9 +186,10 @@ def _bind(node: Node, configuration: Configuration) -> BoundKernel:
 
 
 def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
+    _require_rank(node)
     shape, order = node.input(0).shape, _order(node)
     warnings: tuple[str, ...] = ()
-    if _goes_astray(order, configuration.simd):
+    if _goes_astray(node, configuration.simd):
         warnings = (
             "arm_transpose_s8 exchanges the last two dimensions although the order keeps them: "
             "wrong outputs",
