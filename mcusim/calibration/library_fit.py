@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
 
+from mcusim.calibration.class_fit import classes_of
 from mcusim.calibration.level_fit import Floats, Prior, fit_levels, folds
 from mcusim.errors import McusimError
 from mcusim.instruction_mix import CLASSES
@@ -53,10 +53,18 @@ _C_LIBRARY = {
 #: Of these there are too many calls, by too many functions, to belong to the one that was called.
 _BY_ALL = ("__muldi3",)
 #: What a turn of some levels takes, in instructions, where no row tells: the addition of a bias,
-#: which hardly a row goes without, and products of more than 512, summed one by one in 64 bits.
-_TYPICAL = {"bias": 4.0, "wide_product": 14.0}
-#: Steps in which classes approach the counts.
-_CLASS_STEPS = 1000
+#: which hardly a row goes without; products of more than 512, summed one by one in 64 bits; one to
+#: three products left, and those of a last odd filter, which the counted shapes always run beside
+#: as many others.
+_TYPICAL = {
+    "bias": 4.0,
+    "wide_product": 14.0,
+    "tail_1": 8.0,
+    "tail_2": 16.0,
+    "tail_3": 24.0,
+    "odd_filter.row": 30.0,
+    "odd_filter.product": 7.0,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +203,7 @@ def _fit(observations: Sequence[Observation], known: Mapping[str, ProfileFit]) -
         if rest.size:
             seen = parts.fit(rest, prior, columns)
             held_out[fold] = expected[fold] @ seen / totals[fold] - 1.0
-    per_turn = _classes(turns, counts, per_level)
+    per_turn = classes_of(turns, counts, per_level)
     profiles = {}
     for profile, names in levels.items():
         own = [columns[profile, name] for name in names]
@@ -341,43 +349,6 @@ def _functions(observation: Observation) -> dict[str, float]:
         for name, count in counted.items()
         if name in named or name in _C_LIBRARY.values() or name in _BY_ALL
     }
-
-
-def _classes(turns: Floats, counts: Floats, per_level: Floats) -> Floats:
-    """Instructions by class of a turn of each level, which add up to the level's total."""
-    if counts.shape[1] == 1:
-        return per_level[:, np.newaxis]
-    exclusive = len(CLASSES)
-    totals = counts[:, :exclusive].sum(axis=1, keepdims=True)
-    weighed, targets = turns / totals, counts[:, :exclusive] / totals
-    norms = np.linalg.norm(weighed, axis=0)
-    norms[norms == 0.0] = 1.0
-    system, sums = weighed / norms, per_level * norms
-    step = 1.0 / max(float(np.linalg.norm(system, 2)) ** 2, 1e-12)
-    gram, aims = system.T @ system, system.T @ targets
-    found = np.outer(sums, counts[:, :exclusive].sum(axis=0) / totals.sum())
-    ahead, momentum = found, 1.0
-    # Projected gradients with momentum (FISTA): each level's classes stay on their simplex.
-    for _ in range(_CLASS_STEPS):
-        following = _on_simplex(ahead - step * (gram @ ahead - aims), sums)
-        faster = (1.0 + np.sqrt(1.0 + 4.0 * momentum**2)) / 2.0
-        ahead = following + (momentum - 1.0) / faster * (following - found)
-        found, momentum = following, faster
-    beside = np.zeros((turns.shape[1], counts.shape[1] - exclusive))
-    for position in range(beside.shape[1]):
-        solution, _ = nnls(system, counts[:, exclusive + position] / totals[:, 0])
-        beside[:, position] = solution / norms
-    return np.hstack([found / norms[:, np.newaxis], beside])
-
-
-def _on_simplex(rows: Floats, sums: Floats) -> Floats:
-    """The closest rows that are not negative and have given sums."""
-    ordered = -np.sort(-rows, axis=1)
-    excess = (np.cumsum(ordered, axis=1) - sums[:, np.newaxis]) / np.arange(1, rows.shape[1] + 1)
-    last = np.count_nonzero(ordered > excess, axis=1) - 1
-    shift = excess[np.arange(len(rows)), np.maximum(last, 0)]
-    closest: Floats = np.maximum(rows - shift[:, np.newaxis], 0.0)
-    return closest
 
 
 def _prior(
