@@ -53,8 +53,8 @@ def avgpool_trips(
         return avgpool_plain_trips(pooling, x)
     height, width, depth = pooling.height, pooling.width, pooling.channels
     pixels = pooling.batches * height.windows * width.windows
-    tap_rows = pooling.batches * sum(height.taps) * width.windows
-    taps = pooling.batches * sum(height.taps) * sum(width.taps)
+    tap_rows = pooling.batches * height.total_taps * width.windows
+    taps = pooling.batches * height.total_taps * width.total_taps
     trips: dict[str, float] = {
         "call": 1,
         "batch": pooling.batches,
@@ -96,7 +96,7 @@ def avgpool_plain_trips(pooling: Pooling, x: Array | None = None) -> dict[str, f
     taps = height.windows * height.filter * width.windows * width.filter
     not_above = height.windows * height.filter - _before(height)
     not_left = width.windows * width.filter - _before(width)
-    in_rows = sum(height.taps)
+    in_rows = height.total_taps
     trips: dict[str, float] = {
         "call": 1,
         "batch": pooling.batches,
@@ -109,7 +109,7 @@ def avgpool_plain_trips(pooling: Pooling, x: Array | None = None) -> dict[str, f
         "output.tap_not_above": planes * not_above * width.windows * width.filter,
         "output.tap_not_left": planes * not_above * not_left,
         "output.tap_in_rows": planes * in_rows * not_left,
-        "output.tap_inside": planes * in_rows * sum(width.taps),
+        "output.tap_inside": planes * in_rows * width.total_taps,
         "output.row_inside": planes * in_rows * width.windows,
         "output.row_inside.tap": planes * in_rows * width.windows * width.filter,
     }
@@ -118,7 +118,8 @@ def avgpool_plain_trips(pooling: Pooling, x: Array | None = None) -> dict[str, f
 
 def _before(axis: Axis) -> int:
     """Taps of all windows that lie before the input."""
-    origins = (window * axis.stride - axis.padding for window in range(axis.windows))
+    windows = range(min(axis.windows, -(-axis.padding // axis.stride)))
+    origins = (window * axis.stride - axis.padding for window in windows)
     return sum(min(max(-origin, 0), axis.filter) for origin in origins)
 
 
@@ -138,14 +139,14 @@ def max_pool_trips(
     height, width = pooling.height, pooling.width
     size = dtype.numpy.itemsize
     pixels = pooling.batches * height.windows * width.windows
-    later = pooling.batches * sum(height.taps) * sum(width.taps) - pixels
+    later = pooling.batches * height.total_taps * width.total_taps - pixels
     plane = height.windows * width.windows * pooling.channels
     trips: dict[str, float] = {
         "call": 1,
         "batch": pooling.batches,
         "row": pooling.batches * height.windows,
         "pixel": pixels,
-        "tap_row": pooling.batches * sum(height.taps) * width.windows,
+        "tap_row": pooling.batches * height.total_taps * width.windows,
         "tap": later,
     }
     if simd == "mve":
@@ -174,7 +175,7 @@ def _words(level: str, turns: int, elements: int, size: int = 1) -> dict[str, fl
         f"{level}.words": turns * (words > 0),
         f"{level}.wordless": turns * (words == 0),
     }
-    return trips | {f"{level}.tail_{left}": turns * (tail == left) for left in range(step)}
+    return trips | {f"{level}.left_{left}": turns * (tail == left) for left in range(step)}
 
 
 def first_taps(pooling: Pooling, size: int) -> dict[tuple[int, int, int], int]:
@@ -203,7 +204,10 @@ def _replaced(pooling: Pooling, x: Array | None) -> float:
         return float(_replacements(pooling, x))
     planes = pooling.batches * pooling.channels
     # Among values that all differ, the k-th is the largest so far once in k.
-    return planes * sum(sum(1 / k for k in range(2, taps + 1)) for taps in pooling.windows)
+    return planes * sum(
+        times * sum(1 / k for k in range(2, taps + 1))
+        for taps, times in pooling.window_counts.items()
+    )
 
 
 def _replacements(pooling: Pooling, x: Array) -> int:
@@ -223,20 +227,20 @@ def _quotients(pooling: Pooling, dtype: DType, x: Array | None) -> dict[str, flo
     below 16, seven of one below 256; a bit that is set costs two instructions more.
     """
     planes = pooling.batches * pooling.channels
-    windows = [max(count, 1) for count in pooling.windows]
     if x is None:
         shares = np.zeros(5)
-        for count, times in Counter(windows).items():
-            shares += planes * times * _typical_quotients(count, dtype)
+        for count, times in pooling.window_counts.items():
+            shares += planes * times * _typical_quotients(max(count, 1), dtype)
         two, sixteen, beyond, bits, negative = shares.tolist()
     else:
         sums = _sums(pooling, x)
-        counts = np.array(windows).reshape(1, *sums.shape[1:3], 1)
+        windows = np.array([max(count, 1) for count in pooling.windows])
+        counts = windows.reshape(1, *sums.shape[1:3], 1)
         means = (np.abs(sums) + counts // 2) // counts
         two, sixteen, beyond, bits = _kinds(means).reshape(4, -1).sum(axis=1).tolist()
         negative = int((sums <= 0).sum())
     return {
-        "quotient.call": planes * len(windows),
+        "quotient.call": planes * pooling.height.windows * pooling.width.windows,
         "quotient.negative": negative,
         "quotient.from_2": two,
         "quotient.from_16": sixteen,
@@ -392,6 +396,6 @@ def max_pool_plain_trips(pooling: Pooling) -> dict[str, float]:
         "row": height.windows,
         "pixel": pixels,
         "output": pixels * pooling.channels,
-        "output.tap_row": pooling.channels * sum(height.taps) * width.windows,
-        "output.tap": pooling.channels * sum(height.taps) * sum(width.taps),
+        "output.tap_row": pooling.channels * height.total_taps * width.windows,
+        "output.tap": pooling.channels * height.total_taps * width.total_taps,
     }

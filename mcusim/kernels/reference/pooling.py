@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -65,7 +66,27 @@ class Axis:
     def taps(self) -> tuple[int, ...]:
         """How many elements of each window lie inside the input."""
         origins = (window * self.stride - self.padding for window in range(self.windows))
-        return tuple(max(min(self.filter, self.extent - o) - max(0, -o), 0) for o in origins)
+        return tuple(self._taps(origin) for origin in origins)
+
+    @cached_property
+    def tap_counts(self) -> Counter[int]:
+        """How many windows have how many elements inside the input."""
+        # Windows that lie wholly inside the input need not be looked at one by one.
+        first = min(-(-self.padding // self.stride), self.windows)
+        beyond = (self.extent - self.filter + self.padding) // self.stride + 1
+        end = min(max(beyond, first), self.windows)
+        edges = (*range(first), *range(end, self.windows))
+        counts = Counter(self._taps(window * self.stride - self.padding) for window in edges)
+        counts[self.filter] += end - first
+        return Counter({taps: times for taps, times in counts.items() if times})
+
+    @property
+    def total_taps(self) -> int:
+        """Elements of all windows inside the input."""
+        return sum(taps * times for taps, times in self.tap_counts.items())
+
+    def _taps(self, origin: int) -> int:
+        return max(min(self.filter, self.extent - origin) - max(0, -origin), 0)
 
     @property
     def bounds(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -134,13 +155,22 @@ class Pooling:
         Raises:
             UnsupportedOperatorError: a window lies outside the input.
         """
-        has_taps = min(self.height.taps, default=0) > 0 and min(self.width.taps, default=0) > 0
-        require(has_taps, node, "a window lies outside the input")
+        has_taps = self.window_counts and min(self.window_counts) > 0
+        require(bool(has_taps), node, "a window lies outside the input")
 
     @property
     def windows(self) -> Iterator[int]:
         """How many elements of each window lie inside the input, over one channel of one batch."""
         return (rows * columns for rows in self.height.taps for columns in self.width.taps)
+
+    @property
+    def window_counts(self) -> Counter[int]:
+        """How many windows have how many elements inside the input, as :attr:`windows`."""
+        counts: Counter[int] = Counter()
+        for rows, down in self.height.tap_counts.items():
+            for columns, across in self.width.tap_counts.items():
+                counts[rows * columns] += down * across
+        return counts
 
 
 def _axis(
@@ -318,8 +348,8 @@ def trips(pooling: Pooling) -> dict[str, float]:
         "row": pooling.batches * height.windows,
         "pixel": pooling.batches * height.windows * width.windows,
         "output": planes * height.windows * width.windows,
-        "tap_row": planes * sum(height.taps) * width.windows,
-        "tap": planes * sum(height.taps) * sum(width.taps),
+        "tap_row": planes * height.total_taps * width.windows,
+        "tap": planes * height.total_taps * width.total_taps,
     }
 
 
@@ -332,17 +362,18 @@ def _average_trips(pooling: Pooling, source: Tensor) -> Trips:
     """
     levels = trips(pooling)
     planes = pooling.batches * pooling.channels
-    windows = [max(count, 1) for count in pooling.windows]
+    windows = pooling.window_counts.items()
     if source.dtype is DType.FLOAT32:
-        levels["late_tap"] = planes * sum(max(count - 4, 0) for count in windows)
-        levels["division"] = planes * sum(count & (count - 1) > 0 for count in windows)
+        levels["late_tap"] = planes * sum(max(n - 4, 0) * times for n, times in windows)
+        levels["division"] = planes * sum((n & (n - 1) > 0) * times for n, times in windows)
     elif source.data is None:
-        shares = (typical_long_quotients(count, source.dtype) for count in windows)
+        shares = (typical_long_quotients(max(n, 1), source.dtype) * times for n, times in windows)
         levels["long_quotient"] = planes * sum(shares)
-        levels["negative_sum"] = planes * len(windows) / 2
+        levels["negative_sum"] = levels["output"] / 2
     else:
         sums = _sums(pooling, source.data)
-        counts = np.array(windows).reshape(1, *sums.shape[1:3], 1)
+        every = np.array([max(count, 1) for count in pooling.windows])
+        counts = every.reshape(1, *sums.shape[1:3], 1)
         means = np.trunc((np.abs(sums) + counts // 2) / counts)
         levels["long_quotient"] = int((means >= 8).sum())
         levels["negative_sum"] = int((sums <= 0).sum())
