@@ -85,7 +85,7 @@ def elementwise_trips(elements: int, dtype: DType, simd: Simd) -> dict[str, floa
         "groups": groups > 0,
         "groupless": groups == 0,
     }
-    return trips | {f"tail_{left}": tail == left for left in range(step)}
+    return trips | {f"left_{left}": tail == left for left in range(step)}
 
 
 def _calls_of(

@@ -284,7 +284,7 @@ def elementwise_mirror(
             turns["next_group"] += at > 0
             compute(*(at + i for i in order))
             at += len(order)
-        turns[f"tail_{size - at}"] = 1
+        turns[f"left_{size - at}"] = 1
         for i in range(at, size):
             compute(i)
     return out, {name: float(count) for name, count in turns.items()}

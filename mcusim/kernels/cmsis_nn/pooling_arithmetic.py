@@ -211,7 +211,7 @@ def _count_words(turns: Counter[str], level: str, values: Array) -> None:
         turns[f"{level}.word"] += 1
         turns[f"{level}.next_word"] += left < len(values)
         left -= step
-    turns[f"{level}.tail_{left}"] += 1
+    turns[f"{level}.left_{left}"] += 1
 
 
 def avgpool_in_place(pooling: Pooling, x: Array, limits: Limits) -> tuple[Array, Array]:
