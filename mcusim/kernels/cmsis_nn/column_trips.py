@@ -76,12 +76,25 @@ def _positions(axis: Axis, step: int, width: int) -> list[Counter[tuple[int | No
     found = []
     for tap in range(axis.kernel):
         places: Counter[tuple[int | None, int]] = Counter()
-        for output in range(axis.outputs):
-            at = output * axis.stride - axis.padding + tap * axis.dilation
-            inside = 0 <= at < axis.inputs
-            places[at * step % 4 if inside else None, output * width % 2] += 1
-        found.append(places)
+        first = tap * axis.dilation - axis.padding
+        begin, end = (
+            min(max(-(-(bound - first) // axis.stride), 0), axis.outputs)
+            for bound in (0, axis.inputs)
+        )
+        # Places and parities repeat every four outputs.
+        for output in range(min(4, axis.outputs)):
+            parity = output * width % 2
+            inside = _every_fourth(output, end) - _every_fourth(output, begin)
+            place = (first + output * axis.stride) * step % 4
+            places[place, parity] += inside
+            places[None, parity] += _every_fourth(output, axis.outputs) - inside
+        found.append(+places)
     return found
+
+
+def _every_fourth(first: int, end: int) -> int:
+    """How many numbers below ``end`` there are from ``first`` on in steps of four."""
+    return max(-(-(end - first) // 4), 0)
 
 
 _COPY_LEVELS = (
