@@ -70,10 +70,15 @@ class FunctionSizes:
 
 @dataclass(frozen=True)
 class _Build:
-    """The measured functions that come closest to a build, and how far they are from it."""
+    """The measured functions that come closest to a build, and how far they are from it.
+
+    ``difference`` is what another flag takes away from the functions and adds to them, as two
+    builds of one core; twice the same where there is none.
+    """
 
     runtime: str
     measured: str
+    difference: tuple[str, str]
     fit: Mapping[str, Any]
     factors: Mapping[str, float]
     source: str
@@ -174,17 +179,21 @@ def _operators(plan: Plan) -> frozenset[str]:
     return frozenset(o.name for subgraph in plan.graph.subgraphs for o in subgraph.operators)
 
 
-def _needed(
-    known: _Build, operators: Collection[str]
-) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
+def _needed(known: _Build, operators: Collection[str]) -> Iterator[tuple[str, list[int]]]:
     """What the linker keeps, under the name of the part that it belongs to."""
+    nothing = (0,) * len(SECTIONS)
     for row in function_sizes(known.runtime):
         users = row.operators.intersection(operators)
-        if known.measured in row.bytes and (users or not row.operators):
-            name = row.part
-            if name == "kernels":
-                name = f"kernel of {min(users)}" if len(users) == 1 else "shared by kernels"
-            yield name, row.bytes[known.measured]
+        if not users and row.operators:
+            continue
+        name = row.part
+        if name == "kernels":
+            name = f"kernel of {min(users)}" if len(users) == 1 else "shared by kernels"
+        columns = (known.measured, *known.difference)
+        own, minus, plus = (row.bytes.get(column, nothing) for column in columns)
+        sizes = [o - m + p for o, m, p in zip(own, minus, plus, strict=True)]
+        if any(sizes):
+            yield name, sizes
 
 
 def _startup(fit: Mapping[str, Any], section: str, operators: int) -> float:
@@ -222,33 +231,29 @@ def _build(runtime: str, core: str, build: str) -> _Build:
     base, _, generation = runtime.partition("@")
     flag, own = _NEAREST[build], _MEASURED[near]
     columns = {column for row in function_sizes(base) for column in row.bytes}
-    if f"{own}.gcc-O3" not in columns:
-        own = _FITTED
     used = next(f for f in (flag, *_STAND_IN_FLAGS) if f"{own}.{f}" in columns)
-    totals = _fit()["totals"][base]
-    steps = [(f"{_FITTED}.{used}", f"{_FITTED}.{flag}")]
-    for common in (flag, *_STAND_IN_FLAGS):
-        step = (f"{own}.{common}", f"{near}.{common}")
-        if totals.keys() >= set(step):
-            steps.append(step)
-            break
-    fit = _fit()["kernel_sets"][base][f"{_FITTED}.{used}"]
-    factors = dict.fromkeys(("text", "rodata"), 1.0)
+    difference = f"{_FITTED}.{used}", f"{_FITTED}.{flag}"
+    fit = _fit()["kernel_sets"][base][difference[1]]
     said = [
         f"functions measured in programs linked for {own}.{used}, start-up fitted to firmware "
         f"counted on {_FITTED} (held-out error there {100 * fit['held_out_error']:.1f} %)"
     ]
+    if used != flag:
+        said.append(f"{flag} differs from {used} as it does on {_FITTED}")
     if build != flag:
         said.append(f"{build} taken as {flag}")
     if core != near:
         said.append(f"{core} taken as {near}")
-    if near != own and len(steps) == 1:
-        said.append(f"{near} taken as {own}")
     if generation:
         said.append(f"the program of {generation} was not measured, that of 2026 stands for it")
-    for here, there in steps:
-        if here != there:
-            for section in factors:
-                factors[section] *= totals[there][section] / totals[here][section]
+    factors = dict.fromkeys(("text", "rodata"), 1.0)
+    if near != own:
+        totals = _fit()["totals"][base]
+        pairs = ((f"{own}.{f}", f"{near}.{f}") for f in (flag, *_STAND_IN_FLAGS))
+        here, there = next((pair for pair in pairs if totals.keys() >= set(pair)), ("", ""))
+        if here:
+            factors = {s: totals[there][s] / totals[here][s] for s in factors}
             said.append(f"scaled from {here} to {there} as counted in a program of 35 operators")
-    return _Build(base, f"{own}.{used}", fit, factors, "; ".join(said))
+        else:
+            said.append(f"{near} taken as {own}")
+    return _Build(base, f"{own}.{used}", difference, fit, factors, "; ".join(said))
