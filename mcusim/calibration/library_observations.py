@@ -30,7 +30,7 @@ __all__ = [
 LIBRARY_FLAG_OF_TFLM: Mapping[str, str] = {"gcc-mk": "gcc-O2", "gcc-Ofast": "gcc-O3"}
 
 #: Operators whose loops depend on data, which the counted runs' inputs tell.
-_DATA_DECIDES = ("AVERAGE_POOL_2D", "MAX_POOL_2D", "SOFTMAX")
+_DATA_DECIDES = ("ADD", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MUL", "SOFTMAX")
 
 #: TFLM by the name that ``tflm_operators.csv`` gives it, with the library it vendors.
 _TFLM: Mapping[str, Generation] = {"tflm_2026": "2026", "tflm_v2.2.0": "2020"}

@@ -21,6 +21,7 @@ from mcusim.kernels.cmsis_nn.contract import (
 from mcusim.kernels.cmsis_nn.elementwise_arithmetic import (
     Product,
     Sum,
+    operands_of,
     product_of,
     product_of_case,
     sum_of,
@@ -153,7 +154,9 @@ def _bind(node: Node, configuration: Configuration) -> BoundKernel:
 
 def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
     dtype, output = node.input(0).dtype, node.output()
-    calls = _calls_of(node.name, output.elements, dtype, _arithmetic(node), configuration)
+    operands = operands_of(node.input(0), node.input(1))
+    arithmetic = _arithmetic(node)
+    calls = _calls_of(node.name, output.elements, dtype, arithmetic, configuration, operands)
     ranks = [len(tensor.shape) for tensor in (node.input(0), node.input(1), output)]
     glue = KernelCall(
         "EvalAdd" if node.name == "ADD" else "EvalMul",

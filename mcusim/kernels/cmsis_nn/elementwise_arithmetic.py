@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mcusim.graph import Array, DType, Node
+from mcusim.graph import Array, DType, Node, Tensor
 from mcusim.kernels.cmsis_nn.buffers import Simd
 from mcusim.kernels.cmsis_nn.contract import LibraryCase
 from mcusim.kernels.fixed_point import (
@@ -26,6 +26,7 @@ __all__ = [
     "Scale",
     "Sum",
     "elementwise_mirror",
+    "operands_of",
     "product_of",
     "product_of_case",
     "sum_of",
@@ -171,10 +172,36 @@ def _branches(
 
 def typical_operands(dtype: DType) -> tuple[Array, Array]:
     """Pairs of stored values that stand for all that are equally likely, one dimension each."""
+    return _paired(_typical(dtype), _typical(dtype))
+
+
+def operands_of(first: Tensor, second: Tensor) -> tuple[Array, Array]:
+    """Stored values of operands of one shape, one dimension each.
+
+    Where one of them is not known, pairs of the other's with all that are equally likely.
+    """
+    if first.data is not None and second.data is not None:
+        return first.data.ravel(), second.data.ravel()
+    known = [None if t.data is None else _spread(t.data.ravel()) for t in (first, second)]
+    one, other = (_typical(first.dtype) if values is None else values for values in known)
+    return _paired(one, other)
+
+
+def _typical(dtype: DType) -> Array:
     limits = np.iinfo(dtype.numpy)
     step = (int(limits.max) - int(limits.min) + 1) // _TYPICAL
-    values = np.arange(int(limits.min) + step // 2, int(limits.max) + 1, step)
-    first, second = np.meshgrid(values, values + 1)
+    return np.arange(int(limits.min) + step // 2, int(limits.max) + 1, step)
+
+
+def _spread(values: Array) -> Array:
+    """A few of many values, taken at equal distances in their order of size."""
+    ordered = np.sort(values)
+    picked = np.linspace(0, len(ordered) - 1, min(_TYPICAL, len(ordered))).astype(np.intp)
+    return ordered[picked]
+
+
+def _paired(one: Array, other: Array) -> tuple[Array, Array]:
+    first, second = np.meshgrid(one, other)
     return first.ravel(), second.ravel()
 
 

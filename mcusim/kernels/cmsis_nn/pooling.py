@@ -102,9 +102,9 @@ def _calls_of(
     average: bool,
     dtype: DType,
     configuration: Configuration,
+    x: Array | None,
     case: LibraryCase | None = None,
 ) -> tuple[KernelCall, ...]:
-    x = None if case is None else case.arrays.get("x")
     entry = "" if case is None else case.entry
     chosen = dispatch(pooling, average, dtype, configuration)
     simd, generation = configuration.simd, configuration.generation
@@ -156,7 +156,8 @@ def _case(case: LibraryCase, configuration: Configuration) -> tuple[KernelCall, 
         )
     )
     pooling = Pooling(batches, channels, rows, columns)
-    return _calls_of(pooling, case.op == "avgpool_s8", DType.INT8, configuration, case)
+    x = case.arrays.get("x")
+    return _calls_of(pooling, case.op == "avgpool_s8", DType.INT8, configuration, x, case)
 
 
 CASES: dict[str, CaseCalls] = {"avgpool_s8": _case, "maxpool_s8": _case}
@@ -199,7 +200,8 @@ def _run_in_place(node: Node, result: int, inputs: Sequence[Array | None]) -> Se
 
 def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
     average = node.name == "AVERAGE_POOL_2D"
-    calls = _calls_of(Pooling.of(node), average, node.input(0).dtype, configuration)
+    x = node.input(0)
+    calls = _calls_of(Pooling.of(node), average, x.dtype, configuration, x.data)
     glue = KernelCall(
         "AverageEval" if average else "MaxEval",
         profile_name(f"glue_{node.name.lower()}", configuration),

@@ -55,7 +55,9 @@ def transpose_trips(shape: Shape, order: Sequence[int], simd: Simd) -> dict[str,
     """
     trips = dict.fromkeys(
         ("call", "copied", "matrix", "matrix.row", "matrix.element", "nest"), 0.0
-    ) | dict.fromkeys(("nest.plane", "nest.row", "nest.kept", "nest.word", "nest.element"), 0.0)
+    ) | dict.fromkeys(
+        ("nest.plane", "nest.row", "nest.kept", "nest.single", "nest.word", "nest.element"), 0.0
+    )
     trips["call"] = 1.0
     if len(shape) == 1:
         trips["copied"] = 1.0
@@ -78,6 +80,7 @@ def transpose_trips(shape: Shape, order: Sequence[int], simd: Simd) -> dict[str,
         "nest.plane": float(four[0] * four[1]),
         "nest.row": float(rows),
         "nest.kept": float(rows) if order[-1] == len(order) - 1 else 0.0,
+        "nest.single": float(rows) if four[3] == 1 else 0.0,
         "nest.word": float(rows * (four[3] // 4)) if wordwise else 0.0,
         "nest.element": 0.0 if wordwise else float(rows * four[3]),
     }
@@ -142,6 +145,7 @@ def transpose_mirror(
             for column in range(shape[2]):
                 trips["nest.row"] += 1
                 trips["nest.kept"] += order[-1] == len(order) - 1
+                trips["nest.single"] += shape[3] == 1
                 for z in range(shape[3]):
                     if not _copies_words(order, shape[3]):
                         trips["nest.element"] += 1
