@@ -9,9 +9,9 @@ levels tell both apart: on each core some of them cost nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-__all__ = ["ALIGNED_LEVELS", "LEVELS", "Copy", "copy_trips"]
+__all__ = ["ALIGNED_LEVELS", "LEVELS", "Copy", "copy_trips", "repeated_copies"]
 
 #: Levels of copies between addresses that are multiples of four.
 ALIGNED_LEVELS: tuple[str, ...] = (
@@ -40,11 +40,30 @@ LEVELS: tuple[str, ...] = (
 Copy = tuple[int, int, int]
 
 
-def copy_trips(copies: Iterable[Copy], levels: tuple[str, ...] = LEVELS) -> dict[str, float]:
+def repeated_copies(turns: int, of_turn: Callable[[int], Iterable[Copy]]) -> Counter[Copy]:
+    """Copies of a loop, addresses modulo four, and how often there are such.
+
+    Args:
+        turns: turns of the loop.
+        of_turn: copies of a turn, whose addresses all advance by as much from turn to turn, so that
+            every fourth turn is alike.
+    """
+    counts: Counter[Copy] = Counter()
+    for turn in range(min(turns, 4)):
+        times = turns // 4 + (turn < turns % 4)
+        for length, source, target in of_turn(turn):
+            counts[length, source % 4, target % 4] += times
+    return counts
+
+
+def copy_trips(
+    copies: Iterable[Copy] | Counter[Copy], levels: tuple[str, ...] = LEVELS
+) -> dict[str, float]:
     """How often each level runs over some copies.
 
     Args:
-        copies: each copy's bytes and addresses; one of no bytes is a call all the same.
+        copies: each copy's bytes and addresses; one of no bytes is a call all the same. Counted by
+            :func:`repeated_copies`, or one by one.
         levels: the levels to report; the others must not occur.
 
     Returns:
@@ -55,9 +74,9 @@ def copy_trips(copies: Iterable[Copy], levels: tuple[str, ...] = LEVELS) -> dict
         to 7, copied by ``single`` bytes; and the bytes that ARMv6-M copies one by one.
     """
     turns: Counter[str] = Counter()
-    for (length, source, target), times in Counter(
-        (n, source % 4, target % 4) for n, source, target in copies
-    ).items():
+    if not isinstance(copies, Counter):
+        copies = Counter((n, source % 4, target % 4) for n, source, target in copies)
+    for (length, source, target), times in copies.items():
         for level, count in _one(length, source, target).items():
             turns[level] += count * times
     return {level: float(turns[level]) for level in levels}

@@ -8,11 +8,13 @@ not exist (Os), it costs as much as four for bytes, so the levels serve both.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
+from itertools import product
 
 from mcusim.graph import DType, Node, Tensor
 from mcusim.kernels.contract import KernelCall, Trips
-from mcusim.kernels.memory_copy import ALIGNED_LEVELS, Copy, copy_trips
+from mcusim.kernels.memory_copy import ALIGNED_LEVELS, Copy, copy_trips, repeated_copies
 from mcusim.kernels.reference.checks import int32_vector
 
 __all__ = [
@@ -73,7 +75,7 @@ def single_run_call(node: Node) -> KernelCall:
     """EXPAND_DIMS, FILL and ZEROS_LIKE: one loop over all elements."""
     output = node.output()
     trips = {"call": 1.0, "part": 1.0, "segment": 1.0}
-    runs = _runs(iter([(output.bytes, 0, 0)]), output.dtype.numpy.itemsize)
+    runs = _runs(Counter([(output.bytes, 0, 0)]), output.dtype.numpy.itemsize)
     function = "".join(word.capitalize() for word in node.name.split("_"))
     return _named(node, function, output.dtype, trips | runs)
 
@@ -86,17 +88,15 @@ def concatenation_call(node: Node) -> KernelCall:
     outer = math.prod(output.shape[:axis])
     lengths = [t.bytes // outer for t in tensors]
 
-    def copies() -> Iterator[Copy]:
-        yield shape_copy(output)
-        for tensor in tensors:
-            yield shape_copy(tensor)
-            yield shape_copy(tensor)
-        target = 0
-        for turn in range(outer):
-            for length in lengths:
-                yield length, turn * length, target
-                target += length
+    def of_turn(turn: int) -> Iterator[Copy]:
+        target = turn * sum(lengths)
+        for length in lengths:
+            yield length, turn * length, target
+            target += length
 
+    copies = repeated_copies(outer, of_turn)
+    for tensor in (output, *tensors, *tensors):
+        copies[shape_copy(tensor)] += 1
     trips = {
         "call": 1.0,
         **_around(axis, output),
@@ -105,26 +105,26 @@ def concatenation_call(node: Node) -> KernelCall:
         "outer": float(outer),
         "segment": float(outer * len(tensors)),
     }
-    return _named(node, "Concatenation", output.dtype, trips | copy_trips(copies()))
+    return _named(node, "Concatenation", output.dtype, trips | copy_trips(copies))
 
 
-def _runs(segments: Iterator[Copy], size: int) -> dict[str, float]:
+def _runs(segments: Counter[Copy], size: int) -> dict[str, float]:
     """Turns of a loop that copies element by element, which O3 turns into words.
 
     Args:
-        segments: what each run of the loop copies.
+        segments: what the runs of the loop copy, and how often.
         size: bytes of an element.
     """
     wordwise = words = elements = 0
-    for length, source, target in segments:
+    for (length, source, target), times in segments.items():
         if size >= 4:
-            words += length // 4
+            words += times * (length // 4)
         elif length >= _WORDWISE_BYTES and source % 4 == target % 4 == 0:
-            wordwise += 1
-            words += length // 4
-            elements += length % 4 // size
+            wordwise += times
+            words += times * (length // 4)
+            elements += times * (length % 4 // size)
         else:
-            elements += length // size
+            elements += times * (length // size)
     return {
         "segment.wordwise": float(wordwise),
         "segment.word": float(words),
@@ -143,20 +143,20 @@ def split_call(node: Node) -> KernelCall:
     outer = math.prod(x.shape[:axis])
     lengths = [t.bytes // outer for t in node.outputs]
 
-    def segments() -> Iterator[Copy]:
-        source = 0
-        for turn in range(outer):
-            for length in lengths:
-                yield length, source, turn * length
-                source += length
+    def of_turn(turn: int) -> Iterator[Copy]:
+        source = turn * sum(lengths)
+        for length in lengths:
+            yield length, source, turn * length
+            source += length
 
+    segments = repeated_copies(outer, of_turn)
     trips = {
         "call": 1.0,
         **_around(axis, x),
         "outer": float(outer),
         "segment": float(outer * len(lengths)),
     }
-    return _named(node, "Split", x.dtype, trips | _runs(segments(), x.dtype.numpy.itemsize))
+    return _named(node, "Split", x.dtype, trips | _runs(segments, x.dtype.numpy.itemsize))
 
 
 def pack_call(node: Node) -> KernelCall:
@@ -169,11 +169,11 @@ def pack_call(node: Node) -> KernelCall:
     outer = math.prod(whole.shape[:axis])
     length = whole.bytes // (outer * len(parts))
 
-    def segments() -> Iterator[Copy]:
+    def of_turn(turn: int) -> Iterator[Copy]:
         for position in range(len(parts)):
-            for turn in range(outer):
-                yield length, turn * length, (turn * len(parts) + position) * length
+            yield length, turn * length, (turn * len(parts) + position) * length
 
+    segments = repeated_copies(outer, of_turn)
     trips = {
         "call": 1.0,
         **_around(axis, whole),
@@ -184,7 +184,7 @@ def pack_call(node: Node) -> KernelCall:
         node,
         node.name.capitalize(),
         whole.dtype,
-        trips | _runs(segments(), whole.dtype.numpy.itemsize),
+        trips | _runs(segments, whole.dtype.numpy.itemsize),
     )
 
 
@@ -231,22 +231,24 @@ def strided_slice_call(node: Node, ranges: list[tuple[int, int, int]]) -> Kernel
     start, _, stride = five[4]
     unit = stride == 1
 
-    def copies() -> Iterator[Copy]:
-        yield _STRIDED_SLICE_PARAMS_BYTES, 0, 0
-        for tensor in (x, x, output, output):
-            yield shape_copy(tensor)
-        if not unit:
-            return
-        target = 0
-        length = counts[4] * size
-        for i0 in range(*five[0]):
-            for i1 in range(*five[1]):
-                for i2 in range(*five[2]):
-                    for i3 in range(*five[3]):
-                        row = ((i0 * extents[1] + i1) * extents[2] + i2) * extents[3] + i3
-                        yield length, (row * extents[4] + start) * size, target
-                        target += length
+    length = counts[4] * size
+    innermost = range(*five[3])
 
+    def rows(first_row: int, first_target: int) -> Counter[Copy]:
+        """Copies of the loop over the fourth dimension."""
+
+        def of_turn(turn: int) -> Iterator[Copy]:
+            row = first_row + innermost[turn]
+            yield length, (row * extents[4] + start) * size, first_target + turn * length
+
+        return repeated_copies(len(innermost), of_turn)
+
+    copies = Counter([(_STRIDED_SLICE_PARAMS_BYTES, 0, 0)])
+    copies.update(shape_copy(tensor) for tensor in (x, x, output, output))
+    outer = product(*(range(*r) for r in five[:3])) if unit else ()
+    for turn, (i0, i1, i2) in enumerate(outer):
+        first_row = ((i0 * extents[1] + i1) * extents[2] + i2) * extents[3]
+        copies.update(rows(first_row, turn * len(innermost) * length))
     trips = {
         "call": 1.0,
         "dimension": float(len(x.shape)),
@@ -255,4 +257,4 @@ def strided_slice_call(node: Node, ranges: list[tuple[int, int, int]]) -> Kernel
         "column.copied": float(math.prod(counts[:4]) * unit),
         "element": float(math.prod(counts) * (not unit)),
     }
-    return _named(node, "StridedSlice", x.dtype, trips | copy_trips(copies()))
+    return _named(node, "StridedSlice", x.dtype, trips | copy_trips(copies))

@@ -7,12 +7,13 @@ are built alike, which price them.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
-from itertools import repeat
+from functools import partial
 
 from mcusim.graph import Node
 from mcusim.kernels.contract import KernelCall, Trips
-from mcusim.kernels.memory_copy import Copy, copy_trips
+from mcusim.kernels.memory_copy import Copy, copy_trips, repeated_copies
 from mcusim.kernels.reference.checks import int32_vector
 from mcusim.kernels.reference.movement_calls import shape_copy
 
@@ -68,14 +69,10 @@ def gather_call(node: Node) -> KernelCall:
         depth = positions.shape[-1] if positions.shape else 0
         length = math.prod(x.shape[depth:]) * x.dtype.numpy.itemsize
     count = output.bytes // max(1, length)
-    picks = range(count) if positions.data is None else int32_vector(positions.data)
-    one_for_each = node.name == "GATHER" and len(picks) == count
-    sources = picks if one_for_each else range(count)
-
-    def copies() -> Iterator[Copy]:
-        for position, source in zip(range(count), sources, strict=True):
-            yield length, source * length, position * length
-
+    copies = _one_after_another(count, length)
+    if node.name == "GATHER" and positions.data is not None and positions.elements == count:
+        picks = enumerate(int32_vector(positions.data))
+        copies = Counter((length, pick * length % 4, i * length % 4) for i, pick in picks)
     trips = {
         "call": 1.0,
         "before": float(len(x.shape)),
@@ -85,8 +82,12 @@ def gather_call(node: Node) -> KernelCall:
         "outer": 0.0,
         "segment": float(count),
     }
-    aligned = length % 4 == 0
-    return _named(node, trips | copy_trips(repeat((length, 0, 0), count) if aligned else copies()))
+    return _named(node, trips | copy_trips(copies))
+
+
+def _one_after_another(count: int, length: int) -> Counter[Copy]:
+    """So many copies, each from and to where the one before ended."""
+    return repeated_copies(count, lambda turn: [(length, turn * length, turn * length)])
 
 
 def broadcast_to_call(node: Node) -> KernelCall:
@@ -100,15 +101,18 @@ def broadcast_to_call(node: Node) -> KernelCall:
     rank = len(output.shape)
     source = (1,) * (rank - len(x.shape)) + x.shape
     repeated = [axis for axis in range(rank) if source[axis] != output.shape[axis]]
-    copies: list[Copy] = []
+    copies: Counter[Copy] = Counter()
     if not repeated:
-        copies.append((output.bytes, 0, 0))
+        copies[output.bytes, 0, 0] += 1
     for axis in repeated:
         length = math.prod(output.shape[axis + 1 :]) * size
         times = output.shape[axis] - (axis != repeated[-1])
-        for part in range(math.prod(source[:axis])):
+        parts = math.prod(source[:axis])
+        for part in range(min(parts, 4)):
             start = part * output.shape[axis] * length
-            copies += [(length, 0, start + turn * length) for turn in range(times)]
+            alike = parts // 4 + (part < parts % 4)
+            repeated_by = repeated_copies(times, partial(_repetition, length, start))
+            copies.update({copy: alike * n for copy, n in repeated_by.items()})
     trips = {
         "call": 1.0,
         "before": float(rank),
@@ -116,9 +120,13 @@ def broadcast_to_call(node: Node) -> KernelCall:
         "input": 1.0,
         "input.dimension": float(rank),
         "outer": float(sum(math.prod(source[: axis + 1]) for axis in range(rank))),
-        "segment": float(len(copies)),
+        "segment": float(copies.total()),
     }
     return _named(node, trips | copy_trips(copies))
+
+
+def _repetition(length: int, start: int, turn: int) -> Iterator[Copy]:
+    yield length, 0, start + turn * length
 
 
 def depth_and_space_call(node: Node) -> KernelCall:
@@ -155,9 +163,7 @@ def batch_and_space_call(node: Node) -> KernelCall:
         "column.copied": float(pixels),
         "element": 0.0,
     }
-    aligned = length % 4 == 0
-    copies = ((length, i * length, i * length) for i in range(pixels))
-    return _named(node, trips | copy_trips(repeat((length, 0, 0), pixels) if aligned else copies))
+    return _named(node, trips | copy_trips(_one_after_another(pixels, length)))
 
 
 def mirror_pad_call(node: Node) -> KernelCall:

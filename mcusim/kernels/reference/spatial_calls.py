@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
-from itertools import chain, repeat
 
 import numpy as np
 
 from mcusim.graph import DType, Node
 from mcusim.kernels.contract import KernelCall
-from mcusim.kernels.memory_copy import ALIGNED_LEVELS, Copy, copy_trips
+from mcusim.kernels.memory_copy import ALIGNED_LEVELS, Copy, copy_trips, repeated_copies
 from mcusim.kernels.reference.checks import int32_vector
 
 __all__ = ["pad_call", "resize_bilinear_call", "resize_nearest_call"]
@@ -104,15 +104,15 @@ def resize_nearest_call(node: Node) -> KernelCall:
         nonzero += times * int(np.count_nonzero(coordinates))
         fraction += times * int(np.count_nonzero((coordinates >= 1) & is_fraction))
 
-    def copies() -> Iterator[Copy]:
+    def of_row(row: int) -> Iterator[Copy]:
         sources = np.floor(_coordinates(node, x.shape[2], width)).astype(int).tolist()
-        for row in range(rows):
-            for column, source in enumerate(sources):
-                yield length, source * length, (row * width + column) * length
+        for column, source in enumerate(sources):
+            yield length, source * length, (row * width + column) * length
 
-    aligned = length % 4 == 0
-    all_copies = repeat((length, 0, 0), columns) if aligned else copies()
-    shape = (4 * len(x.shape), 0, 0)
+    copies = (
+        Counter({(length, 0, 0): columns}) if length % 4 == 0 else repeated_copies(rows, of_row)
+    )
+    copies[4 * len(x.shape), 0, 0] += 4
     trips = {
         "call": 1.0,
         "row": float(rows),
@@ -126,7 +126,7 @@ def resize_nearest_call(node: Node) -> KernelCall:
     return KernelCall(
         "reference_ops::ResizeNearestNeighbor",
         f"reference/resize_nearest_neighbor_{output.dtype.value}",
-        trips | copy_trips(chain((shape,) * 4, all_copies)),
+        trips | copy_trips(copies),
     )
 
 
