@@ -56,21 +56,18 @@ def depthwise_conv_3x3_s8(
             mirror.count(_SMALL, "pixel")
             in_x = place * columns.stride - columns.padding
             quads, singles = divmod(shape.in_channels, 4)
-            mirror.count(_SMALL, "quads", int(quads > 0))
-            mirror.count(_SMALL, "singles", int(singles > 0))
+            mirror.count(_SMALL, "quads" if quads else "no_quads")
+            mirror.count(_SMALL, "singles" if singles else "no_singles")
             parts = [("quad", 4 * i, 4) for i in range(quads)]
             parts += [("single", 4 * quads + i, 1) for i in range(singles)]
             for part, channel, width in parts:
                 sums = _begin(mirror, _SMALL, part, range(channel, channel + width))
                 for row in range(first, last):
                     mirror.count(_SMALL, f"{part}.row")
-                    taps = [1]
-                    if in_x >= 0:
-                        mirror.count(_SMALL, f"{part}.left")
-                        taps.insert(0, 0)
-                    if columns.inputs - in_x >= 3:
-                        mirror.count(_SMALL, f"{part}.right")
-                        taps.append(2)
+                    has_left, has_right = in_x >= 0, columns.inputs - in_x >= 3
+                    mirror.count(_SMALL, f"{part}.left" if has_left else f"{part}.no_left")
+                    mirror.count(_SMALL, f"{part}.right" if has_right else f"{part}.no_right")
+                    taps = [0] * has_left + [1] + [2] * has_right
                     for tap in taps:
                         if part == "quad" and mirror.simd == "none":
                             mirror.count("memcpy", "copy.access", 2)

@@ -38,7 +38,8 @@ def depthwise_conv_3x3_s8_trips(shape: ConvolutionShape, scaling: Scaling) -> di
     """Turns of ``arm_depthwise_conv_3x3_s8``: four channels at a time, then one.
 
     Rows of the kernel that fall outside are skipped; of each row the left tap is taken where the
-    window begins inside, the middle one always, the right one where three columns are left.
+    window begins inside, the middle one always, the right one where three columns are left. What
+    is skipped takes a branch, so that it is counted, too.
     """
     rows, columns = shape.vertical, shape.horizontal
     starts = [x * columns.stride - columns.padding for x in range(columns.outputs)]
@@ -48,16 +49,22 @@ def depthwise_conv_3x3_s8_trips(shape: ConvolutionShape, scaling: Scaling) -> di
         "row": rows.outputs,
         "pixel": shape.pixels,
         "quads": shape.pixels * (quads > 0),
+        "no_quads": shape.pixels * (quads == 0),
         "singles": shape.pixels * (singles > 0),
+        "no_singles": shape.pixels * (singles == 0),
         **scaling_trips(shape, scaling),
     }
+    has_left = sum(start >= 0 for start in starts)
+    has_right = sum(columns.inputs - start >= 3 for start in starts)
     for part, channels in (("quad", quads), ("single", singles)):
         inside = channels * rows.inside
         trips |= {
             **with_bias(part, channels * shape.pixels, scaling),
             f"{part}.row": inside * columns.outputs,
-            f"{part}.left": inside * sum(start >= 0 for start in starts),
-            f"{part}.right": inside * sum(columns.inputs - start >= 3 for start in starts),
+            f"{part}.left": inside * has_left,
+            f"{part}.no_left": inside * (columns.outputs - has_left),
+            f"{part}.right": inside * has_right,
+            f"{part}.no_right": inside * (columns.outputs - has_right),
         }
     return trips
 
