@@ -157,8 +157,7 @@ class _Pricing:
         constant_bytes_held: float = 0.0,
         misaligned_accesses: float = 0.0,
     ) -> PartEstimate:
-        core = self.board.core.profile
-        builds = [closest_profile(call.profile, core, self.build) for call in calls]
+        builds = [self._build_of(call) for call in calls]
         priced = [(call, b) for call, b in zip(calls, builds, strict=True) if b is not None]
         if len(priced) < len(calls):
             priced = []  # a part of a layer's time would pass for the whole of it
@@ -189,6 +188,11 @@ class _Pricing:
             error=error / total if total else 0.0,
             warnings=tuple(dict.fromkeys(_call_warnings(calls, builds))),
         )
+
+    def _build_of(self, call: KernelCall) -> PricedBuild | None:
+        """What prices a call; None where nothing counted has its loops."""
+        found = closest_profile(call.profile, self.board.core.profile, self.build)
+        return found if found and found.has_loops_of(call.trips) else None
 
 
 def _known(call: KernelCall | None) -> list[KernelCall]:

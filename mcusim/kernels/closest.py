@@ -53,6 +53,15 @@ class PricedBuild:
         """Relative error of the total, about one standard deviation."""
         return math.hypot(self.build.error, self.distance)
 
+    def has_loops_of(self, trips: Trips) -> bool:
+        """Whether what prices has the kernel's loops.
+
+        Another core's build of a function of CMSIS-NN may have others: those without SIMD, with
+        DSP instructions and with MVE differ.
+        """
+        own = self.profile == self.kernel and not self.is_exact
+        return not own or trips.keys() == set(self.build.levels)
+
     def mix(self, trips: Trips) -> InstructionMix:
         """Instructions executed when each loop level of the kernel runs as often as ``trips`` says.
 

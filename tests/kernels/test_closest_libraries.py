@@ -82,3 +82,11 @@ def test_an_operator_that_2020_was_not_counted_on_is_priced_as_today_s(folder):
     assert found.profile == "reference/tanh_int8"
     assert found.distance == pytest.approx(0.4)
     assert found.reason
+
+
+def test_loops_with_mve_are_not_priced_by_loops_without(folder):
+    write(folder, "cmsis_nn/arm_x_s8", "m33.gcc-O3")
+    found = closest_profile("cmsis_nn/arm_x_s8", "m55", "gcc-O3")
+    assert found.key == "m33.gcc-O3"
+    assert found.has_loops_of({"call": 1})
+    assert not found.has_loops_of({"call": 1, "vector": 4})
