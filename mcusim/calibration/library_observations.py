@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
+
 from mcusim.calibration.counted import CountedSet, build_of, vector_of
 from mcusim.calibration.library_fit import Observation
 from mcusim.calibration.library_rows import LibrarySet
@@ -80,6 +82,7 @@ def tflm_observations(counted: CountedSet) -> Iterator[tuple[Generation, Observa
     """Layers inside TFLM that run the library: single-operator models, and networks of 2020."""
     nodes = {name: graph.main.node(0) for name, graph in counted.models()}
     given = {name: graph.main.node(0) for name, graph in counted.models_with_data(_DATA_DECIDES)}
+    alone = {(row.id, row.build): row.vector for row in counted.single_operators()}
     for row in counted.rows("tflm_grid.csv"):
         if row["kernels"] != "cmsis" or row["status"] != "ok" or row["id"] not in nodes:
             continue
@@ -90,15 +93,23 @@ def tflm_observations(counted: CountedSet) -> Iterator[tuple[Generation, Observa
             known = given.get(row["id"])
             calls = expected if known is None else layer_calls(known, configuration)
             kind = f"TFLM {row['op']} {row['dtype']}"
+            vector, functions = vector_of(row), row["top_functions"]
+            if any(_is_reference(call) for call in calls):
+                # What the glue adds to the reference kernel: the same model without the library.
+                vector, functions = np.maximum(vector - alone[row["id"], build], 0.0), ""
+                calls = tuple(call for call in calls if not _is_reference(call))
+                expected = tuple(call for call in expected if not _is_reference(call))
             yield (
                 "2026",
-                Observation(
-                    row["id"], kind, build, calls, expected, vector_of(row), row["top_functions"]
-                ),
+                Observation(row["id"], kind, build, calls, expected, vector, functions),
             )
     for generation, observation in network_observations(counted):
         if generation == "2020":
             yield generation, observation
+
+
+def _is_reference(call: KernelCall) -> bool:
+    return call.profile.startswith("reference/")
 
 
 def network_observations(counted: CountedSet) -> Iterator[tuple[Generation, Observation]]:

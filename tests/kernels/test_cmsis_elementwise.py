@@ -176,3 +176,15 @@ def test_a_column_beside_rows_reads_beyond_its_end() -> None:
 
 def _extreme(name: str, first: Array, second: Array) -> Array:
     return np.maximum(first, second) if name == "MAXIMUM" else np.minimum(first, second)
+
+
+def test_maxima_of_floats_run_the_reference_kernel_in_the_glue() -> None:
+    float32 = [activation((2, 3), DType.FLOAT32) for _ in range(3)]
+    node = model("MAXIMUM", float32[:2], float32[2:], "MaximumMinimumOptions").main.node(0)
+    reference, glue = BY_NAME["MAXIMUM"].calls(node, Configuration())
+    assert reference.profile == "reference/maximum_float32"
+    assert reference.reason == "CMSIS-NN has no float32 kernel for it: TFLM's reference kernel"
+    assert (glue.kernel, glue.trips) == ("EvalMaximum", {"call": 1, "element": 6})
+    inputs = [values(seed, (1, 2, 3), DType.FLOAT32) for seed in (1, 2)]
+    (out,) = BY_NAME["MAXIMUM"].bind(node, Configuration())(inputs)
+    np.testing.assert_array_equal(out, np.maximum(*inputs))
