@@ -297,7 +297,7 @@ def _reference_calls(node: Node, configuration: Configuration) -> tuple[KernelCa
         ),
         KernelCall(
             _GLUE[node.name],
-            profile_name(f"glue_{node.name.lower()}_reference", configuration),
+            profile_name("glue_maximum_reference", configuration),
             {"call": 1.0, "element": float(output.elements)},
         ),
     )
