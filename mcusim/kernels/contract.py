@@ -100,15 +100,16 @@ class Kernel:
     def _prepared(self, node: Node) -> Binder:
         try:
             binder = self.prepare(node)
-            _check_quantization(node)
-            return binder
         except McusimError as error:
             raise placed(error, node) from None
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            _check_quantization(node)
             raise ModelError(
                 f"operator {node.index} ({node.name}): its tensors or options make no sense to "
                 f"the kernel ({error})"
             ) from error
+        _check_quantization(node)
+        return binder
 
 
 def placed(error: McusimError, node: Node) -> McusimError:
@@ -130,10 +131,9 @@ def _check_quantization(node: Node) -> None:
         if tensor is None or tensor.quantization is None or tensor.dtype not in _STORED:
             continue
         scales, points = tensor.quantization.scales, tensor.quantization.zero_points
+        where = f"operator {node.index} ({node.name}): tensor {tensor.name!r}"
         if scales.size and not 0 <= scales.min() <= scales.max() < math.inf:
-            raise ModelError(f"tensor {tensor.name!r} has a scale that is negative or not finite")
+            raise ModelError(f"{where} has a scale that is negative or not finite")
         limits = np.iinfo(tensor.dtype.numpy)
         if points.size and not limits.min <= points.min() <= points.max() <= limits.max:
-            raise ModelError(
-                f"tensor {tensor.name!r} has a zero point that is no {tensor.dtype.value}"
-            )
+            raise ModelError(f"{where} has a zero point that is no {tensor.dtype.value}")

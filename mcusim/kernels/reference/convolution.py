@@ -25,6 +25,7 @@ __all__ = [
     "check_arity",
     "check_bias",
     "check_extents",
+    "check_filter",
     "check_rank",
     "convolution_shape",
     "output_scaling",
@@ -202,6 +203,19 @@ def paddings(
     return totals[0] // 2, totals[1] // 2
 
 
+def check_filter(node: Node, weights: Tensor) -> None:
+    """Refuse a filter of so many rows or columns that the library's int16 paddings overflow.
+
+    Raises:
+        UnsupportedOperatorError: it has.
+    """
+    require(
+        max(weights.shape[1:3]) < 1 << 15,
+        node,
+        f"a filter of {weights.shape[1]} x {weights.shape[2]} needs paddings beyond int16",
+    )
+
+
 def check_extents(
     node: Node,
     inputs: tuple[int, int],
@@ -284,6 +298,7 @@ def convolution_shape(node: Node, of_depth: int, of_channels: int) -> Convolutio
         for name, end, least in (("stride", "", 0), ("dilation", "_factor", 1))
     )
     require(min(*stride, *dilation) > 0, node, "strides and dilations must be positive")
+    check_filter(node, weights)
     require(
         source.shape[0] == result.shape[0],
         node,

@@ -18,6 +18,7 @@ from mcusim.kernels.reference.convolution import (
     check_arity,
     check_bias,
     check_extents,
+    check_filter,
     check_rank,
     output_scaling,
     paddings,
@@ -70,6 +71,7 @@ def transposed_shape(node: Node) -> ConvolutionShape:
     )
     stride = node.options.integer("stride_h"), node.options.integer("stride_w")
     require(min(stride) > 0, node, "strides must be positive")
+    check_filter(node, weights)
     padding = paddings(
         node.options.text("padding", "SAME"),
         (result.shape[1], result.shape[2]),
