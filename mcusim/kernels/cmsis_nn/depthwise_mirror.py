@@ -183,6 +183,7 @@ def _column_products(
         mirror.count(_OPT, "quad.pairs", int(shape.taps > 1))
         for tap in range(0, shape.taps - 1, 2):
             mirror.count(_OPT, "quad.pair")
+            mirror.count(_OPT, "quad.pair.again", int(tap > 0))
             for i, channel in enumerate(channels):
                 first = column[tap][channel] * int(factors[tap, channel])
                 second = column[tap + 1][channel] * int(factors[tap + 1, channel])
@@ -201,6 +202,7 @@ def _column_products(
         (total,) = _begin(mirror, _OPT, "single", [channel])
         for tap in range(shape.taps):
             mirror.count(_OPT, "single.tap")
+            mirror.count(_OPT, "single.tap.again", int(tap > 0))
             total = int32(total + column[tap][channel] * int(factors[tap, channel]))
         outputs.append(mirror.output(total, channel, _OPT))
     return outputs

@@ -91,7 +91,7 @@ def with_bias(part: str, turns: float, scaling: Scaling) -> dict[str, float]:
 def depthwise_conv_s8_opt_trips(shape: ConvolutionShape, scaling: Scaling) -> dict[str, float]:
     """Turns of ``arm_depthwise_conv_s8_opt`` with DSP: a column of every pixel, then products.
 
-    What gathers the column is counted apart: taps inside are widened to int16 in place,
+    Loops that turn ``again`` take a branch. What gathers the column is counted apart: taps inside are widened to int16 in place,
     :func:`depthwise_conv_s8_opt_fills` are the others.
     """
     rows, columns = shape.vertical, shape.horizontal
@@ -111,10 +111,12 @@ def depthwise_conv_s8_opt_trips(shape: ConvolutionShape, scaling: Scaling) -> di
         **with_bias("quad", shape.pixels * quads, scaling),
         "quad.pairs": shape.pixels * quads * (shape.taps > 1),
         "quad.pair": shape.pixels * quads * (shape.taps // 2),
+        "quad.pair.again": shape.pixels * quads * max(shape.taps // 2 - 1, 0),
         "quad.odd_tap": shape.pixels * quads * (shape.taps % 2),
         "singles": shape.pixels * (singles > 0),
         **with_bias("single", shape.pixels * singles, scaling),
         "single.tap": shape.pixels * singles * shape.taps,
+        "single.tap.again": shape.pixels * singles * (shape.taps - 1),
         "scaling.output": shape.pixels * shape.out_channels,
     }
 

@@ -155,6 +155,7 @@ class _Rolling:
                 target = self.sums[(first + turn) % self.height]
                 for tap in range(shape.horizontal.kernel):
                     mirror.count(_ROW, "tap" if is_mve else f"{part}.tap")
+                    mirror.count(_ROW, "tap.again", int(tap > 0))
                     if is_mve or part == "short":
                         level = "tap.column" if is_mve else "short.tap.column"
                         mirror.count(_ROW, level, len(places))
@@ -176,10 +177,12 @@ class _Rolling:
             count(_ROW, "quads", int(quads > 0))
             for level, turns in (("quad", quads), ("tail", tail)):
                 count(_ROW, level, turns)
+                count(_ROW, f"{level}.again", max(turns - 1, 0))
                 count(_ROW, f"{level}.column", turns * width)
         elif part == "four":
             count(_ROW, "four.pairs", int(depth > 1))
             count(_ROW, "four.pair", depth // 2)
+            count(_ROW, "four.pair.again", max(depth // 2 - 1, 0))
             count(_ROW, "four.odd", depth % 2)
         else:
             count(_ROW, "short.product", depth)

@@ -132,7 +132,8 @@ def transpose_conv_fills(shape: ConvolutionShape, flushes_partly: bool) -> dict[
 def transpose_conv_row_trips(shape: ConvolutionShape, simd: Simd) -> dict[str, float]:
     """Turns of ``arm_nn_transpose_conv_row_s8_s32``: four input columns at a time, then two, one.
 
-    Levels that end in ``column`` are turned once for each of a step's columns.
+    Levels that end in ``column`` are turned once for each of a step's columns; a loop that turns
+    ``again`` takes a branch.
     """
     calls = shape.batches * shape.vertical.outputs
     width, depth = shape.horizontal.outputs, shape.in_channels
@@ -160,19 +161,23 @@ def transpose_conv_row_trips(shape: ConvolutionShape, simd: Simd) -> dict[str, f
         "short.row": rows * short,
         "short.tap": taps * short,
         "short.tap.column": taps * left,
+        "tap.again": (taps - rows) * (fours + short),
     }
     if simd == "dsp":
         quads, tail = divmod(depth, 4)
         return trips | {
             "quads": steps * (quads > 0),
             "quad": steps * quads,
+            "quad.again": steps * max(quads - 1, 0),
             "quad.column": taps * width * quads,
             "tail": steps * tail,
+            "tail.again": steps * max(tail - 1, 0),
             "tail.column": taps * width * tail,
         }
     return trips | {
         "four.pairs": taps * fours * (depth > 1),
         "four.pair": taps * fours * (depth // 2),
+        "four.pair.again": taps * fours * max(depth // 2 - 1, 0),
         "four.odd": taps * fours * (depth % 2),
         "short.product": taps * short * depth,
         "short.product.column": taps * left * depth,
