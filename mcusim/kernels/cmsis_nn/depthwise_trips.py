@@ -91,8 +91,8 @@ def with_bias(part: str, turns: float, scaling: Scaling) -> dict[str, float]:
 def depthwise_conv_s8_opt_trips(shape: ConvolutionShape, scaling: Scaling) -> dict[str, float]:
     """Turns of ``arm_depthwise_conv_s8_opt`` with DSP: a column of every pixel, then products.
 
-    Loops that turn ``again`` take a branch. What gathers the column is counted apart: taps inside are widened to int16 in place,
-    :func:`depthwise_conv_s8_opt_fills` are the others.
+    Loops that turn ``again`` take a branch. What gathers the column is counted apart: taps inside
+    are widened to int16 in place, :func:`depthwise_conv_s8_opt_fills` are the others.
     """
     rows, columns = shape.vertical, shape.horizontal
     quads, singles = divmod(shape.in_channels, 4)
