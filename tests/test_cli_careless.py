@@ -1,0 +1,193 @@
+"""What a careless user does to the command line ends in one sentence and the right exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+
+from mcusim import cli
+from mcusim.kernels.compiled import compiler
+from mcusim.tflite import write
+from tests.small_models import pooling
+
+ROOT = Path(__file__).parents[1]
+ON_BOARD = ["--board", "nucleo-l496zg"]
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "pool.tflite"
+    path.write_bytes(write(pooling()))
+    return path
+
+
+def refused(capsys, *arguments):
+    """The sentence that a command with exit code 2 ends in."""
+    assert cli._run([str(argument) for argument in arguments]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("mcusim: ")
+    assert said.count("\n") == 1
+    return said
+
+
+def process(*arguments, **settings):
+    command = [sys.executable, "-m", "mcusim", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, check=False, **settings)
+
+
+def test_a_folder_is_no_model(capsys, tmp_path):
+    assert "is a folder" in refused(capsys, "run", tmp_path, *ON_BOARD)
+
+
+def test_a_device_is_no_model(capsys):
+    """Reading /dev/zero would never end."""
+    assert "is a device" in refused(capsys, "run", "/dev/zero", *ON_BOARD)
+
+
+def test_a_clock_needs_its_unit(capsys, model):
+    said = refused(capsys, "run", model, *ON_BOARD, "--clock", "80")
+    assert "did you mean 80MHz?" in said
+
+
+def test_the_whole_help_where_there_is_no_command(capsys):
+    assert cli._run([]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("Usage:")
+    assert said.count("\n") > 5
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("option", ["--json", "--output"])
+def test_a_full_disk_is_named(capsys, model, tmp_path, option):
+    np.save(tmp_path / "x.npy", np.zeros(pooling().inputs[0].shape, np.int8))
+    said = refused(
+        capsys, "run", model, *ON_BOARD, "--input", tmp_path / "x.npy", option, "/dev/full"
+    )
+    assert "/dev/full: No space left" in said
+
+
+@pytest.mark.parametrize(
+    ("array", "wanted"),
+    [
+        (np.zeros((1, 8, 8, 4), np.float32), "quantize it: round(x / "),
+        (np.zeros((1, 8, 8, 4), np.int64), "convert it to int8"),
+        (np.zeros(256, np.int8), "give it that shape"),
+        (np.zeros(3, np.int8), "a batch has one axis more"),
+    ],
+)
+def test_inputs_that_do_not_fit_say_what_would(capsys, model, tmp_path, array, wanted):
+    assert pooling().inputs[0].shape == (1, 8, 8, 4)
+    np.save(tmp_path / "x.npy", array)
+    assert wanted in refused(capsys, "run", model, *ON_BOARD, "--input", tmp_path / "x.npy")
+
+
+def test_more_arrays_than_inputs(capsys, model, tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.zeros(3), b=np.zeros(4))
+    said = refused(capsys, "run", model, *ON_BOARD, "--input", tmp_path / "x.npz")
+    assert "holds 2 arrays (a, b), the model takes 1 input" in said
+
+
+@pytest.mark.parametrize("damage", [b"(9999999,99999", b"(1, 4, 4, [", b"{{{{"])
+def test_damaged_headers(capsys, model, tmp_path, damage):
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((1, 8, 8, 4), np.int8))
+    content = path.read_bytes()
+    at = content.index(b"(1, 8, 8, 4)")
+    path.write_bytes(content[:at] + damage + content[at + len(damage) :])
+    assert "x.npy" in refused(capsys, "run", model, *ON_BOARD, "--input", path)
+
+
+def test_text_is_no_array(capsys, model, tmp_path):
+    """NumPy would suggest to load it as a pickle at one's own risk."""
+    path = tmp_path / "x.npy"
+    path.write_text("1, 2, 3")
+    said = refused(capsys, "run", model, *ON_BOARD, "--input", path)
+    assert "pickle" not in said
+
+
+def test_a_reader_that_goes_is_no_failure():
+    with subprocess.Popen(
+        [sys.executable, "-m", "mcusim", "boards"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    ) as command:
+        command.stdout.close()
+        assert command.stderr.read() == b""
+    assert command.returncode == 0
+
+
+def test_standard_error_may_be_closed():
+    command = f"{sys.executable} -m mcusim run nothing.tflite --board nucleo-l496zg 2>&-"
+    assert subprocess.run(command, shell=True, cwd=ROOT, check=False).returncode == 2
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "C.UTF-8"])
+def test_any_locale(model, locale):
+    settings = {"PATH": os.environ["PATH"], "LC_ALL": locale, "PYTHONUTF8": "0"}
+    done = process(
+        "run", model, *ON_BOARD, env={**settings, "PYTHONCOERCECLOCALE": "0"}, capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_an_interrupt_before_the_command_line_listens():
+    code = "import mcusim.__main__, os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
+def test_an_interrupt_in_a_callback_is_not_lost():
+    """Python reports what a callback from C raises, and goes on."""
+    code = (
+        "import ctypes, os, signal\n"
+        "from mcusim import cli\n"
+        "cli._run(['networks'])\n"
+        "@ctypes.CFUNCTYPE(None)\n"
+        "def callback():\n"
+        "    raise KeyboardInterrupt\n"
+        "callback()\n"
+        "print('went on')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "mcusim: interrupted\n")
+    assert "went on" not in done.stdout
+
+
+def test_loops_compile_where_nothing_can_be_written(monkeypatch, tmp_path):
+    """Numba raises RuntimeError where it finds no place for its cache."""
+    made = []
+    plain = numba.njit
+
+    def njit(*functions, cache=False):
+        made.append(cache)
+        if cache and str(tmp_path) != numba.config.CACHE_DIR:
+            raise RuntimeError("no locator available")
+        return plain(*functions)
+
+    monkeypatch.setattr(numba, "njit", njit)
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setattr(compiler, "_own_folder", lambda: str(tmp_path))
+    assert compiler.njit(cache=True)(lambda x: x + 1)(1) == 2
+    assert made == [True, True]
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setattr(compiler, "_own_folder", lambda: None)
+    assert compiler.njit(cache=True)(lambda x: x + 2)(1) == 3
+    assert made[2:] == [True, False]
+
+
+def test_the_folder_of_compiled_loops_is_the_user_s_own(monkeypatch, tmp_path):
+    monkeypatch.setattr(compiler.tempfile, "gettempdir", lambda: str(tmp_path))
+    folder = Path(compiler._own_folder())
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)
+    assert compiler._own_folder() is None
