@@ -21,7 +21,7 @@ from mcusim.errors import McusimError
 from mcusim.instruction_mix import CLASSES
 from mcusim.kernels.contract import KernelCall
 
-__all__ = ["LibraryFit", "Observation", "ProfileFit", "fit_library"]
+__all__ = ["LibraryFit", "Observation", "ProfileFit", "components", "fit_library"]
 
 #: How far a level may be from what it costs in another build, or in a like function of the same
 #: build, relative, where rows cannot tell.
@@ -142,11 +142,11 @@ def fit_library(
     Raises:
         McusimError: two calls of one profile do not name the same loop levels.
     """
-    return [_fit(members, known or {}) for members in _components(list(observations))]
+    return [_fit(members, known or {}) for members in components(list(observations))]
 
 
-def _components(observations: Sequence[Observation]) -> list[list[Observation]]:
-    """Rows by what hangs together through common profiles."""
+def components(observations: Sequence[Observation]) -> list[list[Observation]]:
+    """Rows of one build by what hangs together through common or like profiles."""
     home: dict[str, str] = {}
 
     def root(name: str) -> str:

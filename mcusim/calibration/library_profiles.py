@@ -18,7 +18,13 @@ import numpy as np
 from mcusim.calibration.counted import CountedSet
 from mcusim.calibration.legacy_rows import legacy_observations
 from mcusim.calibration.level_fit import Floats
-from mcusim.calibration.library_fit import LibraryFit, Observation, ProfileFit, fit_library
+from mcusim.calibration.library_fit import (
+    LibraryFit,
+    Observation,
+    ProfileFit,
+    components,
+    fit_library,
+)
 from mcusim.calibration.library_observations import (
     LIBRARY_FLAG_OF_TFLM,
     library_observations,
@@ -255,13 +261,16 @@ def _figures(errors: Floats) -> str:
 def _related(
     observations: Mapping[_Key, Sequence[Observation]], only: Iterable[str]
 ) -> dict[_Key, list[Observation]]:
-    """Rows of some kinds, and all rows that call a profile of theirs."""
+    """Rows of some kinds, and all that are fitted together with them."""
     wanted = set(only)
     found: dict[_Key, list[Observation]] = {}
     for key, rows in observations.items():
-        profiles = {c.profile for o in rows if o.kind.split()[-1] in wanted for c in o.calls}
-        profiles |= {c.profile for o in rows if wanted & set(o.kind.split()) for c in o.calls}
-        related = [o for o in rows if any(c.profile in profiles for c in o.calls)]
+        related = [
+            row
+            for members in components(rows)
+            if any(wanted & set(member.kind.split()) for member in members)
+            for row in members
+        ]
         if related:
             found[key] = related
     return found
