@@ -264,16 +264,16 @@ def _scaled(node: Node, total: int, sums: str, scale: _Scale) -> Iterator[Way]:
         high = int(saturating_rounding_doubling_high_mul(total << left, scale.multiplier))
         twice = int(multiply_by_quantized_multiplier(total, scale.multiplier, scale.shift))
         once = int(multiply_by_quantized_multiplier_once(total, scale.multiplier, scale.shift))
-        found["rounded twice"] = (f"to {high}, then shifted right by {right}", twice)
-        found["rounded once"] = ("at once", once)
+        found["rounded twice"] = (f" (to {high}, then shifted right by {right})", twice)
+        found["rounded once"] = ("", once)
     if node.output().dtype is DType.INT16:
         scaled = int(multiply_by_quantized_multiplier_wide(total, scale.multiplier, scale.shift))
-        found[_FIFTEEN] = ("at once", scaled)
+        found[_FIFTEEN] = ("", scaled)
     order = sorted(found, key=lambda name: name != _FIFTEEN) if wide else list(found)
     for name in order:
         how, result = found[name]
         value = scale.stored(result)
-        text = f"{factor} = {exact:.4f}, {name} ({how}): {result}, stored as {value}"
+        text = f"{factor} = {exact:.4f}, {name}{how}: {result}, stored as {value}"
         yield Way(total, sums, name, text, value)
 
 
