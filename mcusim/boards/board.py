@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from mcusim.boards.core import Core, Ratio, Strict
 
-__all__ = ["Board", "Clock", "Flash", "Power", "Ram"]
+__all__ = ["Board", "Clock", "Flash", "Power", "Ram", "Region"]
 
 _Count = Annotated[int, Field(ge=0)]
+
+#: Where a memory lies, and its size in bytes.
+Region = tuple[_Count, PositiveInt]
 
 
 class Clock(Strict):
@@ -93,6 +97,7 @@ class Board(Strict):
         flash: program memory.
         ram: working memory.
         power: supply.
+        regions: where each memory lies, by name; ``"flash"`` is :attr:`flash`.
         source: the manuals, where a number does not name its own.
     """
 
@@ -104,6 +109,7 @@ class Board(Strict):
     flash: Flash
     ram: Ram
     power: Power
+    regions: Mapping[str, Region] = Field(default_factory=dict)
     source: str = ""
 
     @model_validator(mode="after")

@@ -181,6 +181,8 @@ def _sentence(model: type[BaseModel], content: _Content, error: ErrorDetails) ->
         close = difflib.get_close_matches(key, list(_keys(model)), n=1, cutoff=0.6)
         hint = f"; did you mean `{close[0]}`?" if close else ""
         return _at(content, key, f"is not a key{hint}")
+    if key.startswith("regions."):
+        return _at(content, key, "must be an address and a size, such as [0x2000_0000, 131_072]")
     if len(error["loc"]) > key.count(".") + 1 or error["type"] == "tuple_type":
         return _at(content, key, "must be pairs such as [[16_000_000, 0], [32_000_000, 1]]")
     if error["type"] == "missing":
@@ -199,10 +201,18 @@ def _at(content: _Content, key: str, message: str) -> str:
     while at and at not in content.origins:
         at = at.rpartition(".")[0]
     origin = content.origins.get(at)
+    if not key:
+        origin = _named_in(message, content)
     same = origin is None or origin.file == Path(content.file).name
     place = content.file if same or origin is None else origin.file
     line = f", line {origin.line}" if origin else ""
-    return f"{place}{line}: `{key}` {message}" if key else f"{place}: {message}"
+    return f"{place}{line}: `{key}` {message}" if key else f"{place}{line}: {message}"
+
+
+def _named_in(message: str, content: _Content) -> Origin | None:
+    """Where a key stands that a message names: the file's own, before one of its base."""
+    named = [content.origins[word] for word in message.split() if word in content.origins]
+    return min(named, key=lambda origin: origin.file != Path(content.file).name, default=None)
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -1,29 +1,64 @@
-"""``mcusim boards``: the boards, or one in full with the source of each number."""
+"""``mcusim boards``: the boards, or one in full with the source of each number, or checked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 
 from mcusim.boards import BoardFile, board_names, load_board, read_board_file
+from mcusim.boards.checks import check, numbers
 from mcusim.cli import console
 
 __all__ = ["command"]
 
 
-@click.command()
-@click.argument("name", required=False)
-def command(name: str | None) -> None:
+class _NameOrCommand(click.Group):
+    """A group that takes the name of a board in the place of a command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        is_name = args and not args[0].startswith("-") and args[0] not in self.commands
+        return super().parse_args(ctx, ["show", *args] if is_name else args)
+
+
+@click.group(
+    cls=_NameOrCommand,
+    invoke_without_command=True,
+    subcommand_metavar="[NAME | check [FILE]...]",
+)
+@click.pass_context
+def command(ctx: click.Context) -> None:
     """List the boards, or show one in full with the source of each number.
 
     NAME is a board that comes with mcusim, or the path of a .toml file.
     """
-    if name is None:
+    if ctx.invoked_subcommand is None:
         _list()
-    else:
-        _full(read_board_file(name))
+
+
+@command.command("show", hidden=True)
+@click.argument("name")
+def _show(name: str) -> None:
+    """Show a board in full with the source of each number."""
+    _full(read_board_file(name))
+
+
+@command.command("check")
+@click.argument("files", metavar="[FILE]...", nargs=-1)
+def _check(files: tuple[str, ...]) -> int:
+    """Look for numbers without a source and for what cannot be so.
+
+    FILE is a .toml file, or the name of a board that comes with mcusim; all of these without one.
+    Exit code 1 when something is found.
+    """
+    names = files or board_names()
+    # A shared core or base is looked at with each board, and told of once.
+    findings = dict.fromkeys(finding for name in names for finding in check(name))
+    for finding in findings:
+        console.show(str(finding))
+    boards = "1 board" if len(names) == 1 else f"{len(names)} boards"
+    console.show(f"{boards} checked, {len(findings) or 'nothing'} found")
+    return 1 if findings else 0
 
 
 def _list() -> None:
@@ -59,7 +94,7 @@ def _full(file: BoardFile) -> None:
     table.add_column("source")
     values = board.model_dump()
     core = {"core": values.pop("core")}
-    for key, value in (*_numbers(values), *_numbers(core)):
+    for key, value in (*numbers(values), *numbers(core)):
         origin = file.origins.get(key)
         table.add_row(key, _value(value), origin.comment if origin else "")
     bounds = board.core.uncalibrated
@@ -72,17 +107,12 @@ def _full(file: BoardFile) -> None:
         )
 
 
-def _numbers(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _numbers(value, f"{above}{key}.")
-        elif not isinstance(value, str):
-            yield above + key, value
-
-
 def _value(value: Any) -> str:
     if isinstance(value, tuple):
-        return " ".join(f"{limit / 1e6:g}MHz:{count}" for limit, count in value)
+        if any(isinstance(part, tuple) for part in value):
+            return " ".join(f"{limit / 1e6:g}MHz:{count}" for limit, count in value)
+        address, size = value
+        return f"{address:#010x}, {size:,}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"

@@ -113,7 +113,7 @@ def test_a_missing_key_is_named_with_its_table(tmp_path):
 def test_an_unknown_name_lists_close_ones():
     with pytest.raises(BoardError, match="did you mean nucleo-l496zg"):
         boards.load_board("nucleo-l469zg")
-    with pytest.raises(BoardError, match="there are disco-f469ni, nrf52840-dk"):
+    with pytest.raises(BoardError, match=r"there are .*disco-f469ni, .*nrf52840-dk"):
         boards.load_board("zzz")
 
 

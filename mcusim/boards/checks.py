@@ -1,0 +1,151 @@
+"""What is doubtful in a board file that can be read: no source, or what cannot be so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
+
+from mcusim.boards.board import Board
+from mcusim.boards.files import BoardFile, read_board_file
+from mcusim.boards.toml_origins import Origin
+from mcusim.errors import BoardError
+
+__all__ = ["Finding", "check", "numbers"]
+
+#: Slower or faster than any part: the number was meant in kHz, MHz or GHz.
+_CLOCK_HZ = (10_000, 10_000_000_000)
+#: Less and more for each Hz than any part draws: the number was meant in uA/MHz or mA.
+_ACTIVE_A_PER_HZ = (1e-12, 1e-8)
+_SUPPLY_V = (0.5, 60.0)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something doubtful, and where.
+
+    Attributes:
+        file: name of the file.
+        line: from 1; 0 where no line holds it.
+        key: dotted; empty where the file as a whole is meant.
+        sentence: what is wrong with the key.
+    """
+
+    file: str
+    line: int
+    key: str
+    sentence: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}, line {self.line}" if self.line else self.file
+        return f"{place}: `{self.key}` {self.sentence}" if self.key else self.sentence
+
+
+#: Finds pairs of a key and what is wrong with it.
+_Rule = Callable[[Board], Iterator[tuple[str, str]]]
+
+
+def check(name: str | Path) -> tuple[Finding, ...]:
+    """Look for what is doubtful in a board and in its core.
+
+    Found are numbers without a comment that names their source, clocks that cannot be, currents
+    and voltages in a wrong unit, wait states that fall while the clock rises, and memories that
+    overlap or do not hold what the board says. A file that cannot be used is one finding, the
+    sentence of its error.
+
+    Args:
+        name: of a board that comes with mcusim, or the path of a ``.toml`` file.
+
+    Returns:
+        Findings, in the order of the lines.
+    """
+    try:
+        file = read_board_file(name)
+    except BoardError as error:
+        return (Finding(str(name), 0, "", str(error)),)
+    found = [*_without_source(file)]
+    for rule in _RULES:
+        found += [_finding(file, key, sentence) for key, sentence in rule(file.board)]
+    return tuple(sorted(found, key=lambda finding: (finding.file, finding.line)))
+
+
+def numbers(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Numbers of a board or core, and pairs of them, by dotted key."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from numbers(value, f"{above}{key}.")
+        elif isinstance(value, int | float) or (
+            isinstance(value, tuple) and not any(isinstance(part, str) for part in value)
+        ):
+            yield above + key, value
+
+
+def _without_source(file: BoardFile) -> Iterator[Finding]:
+    for key, _ in numbers(file.board.model_dump()):
+        origin = file.origins.get(key)
+        if origin is None or not origin.comment:
+            yield _finding(file, key, "names no source; say behind it where it is from")
+
+
+def _clocks(board: Board) -> Iterator[tuple[str, str]]:
+    low, high = _CLOCK_HZ
+    for key, value in board.clock.model_dump().items():
+        if not low <= value <= high:
+            yield f"clock.{key}", f"is {value:,} Hz, which no core runs at"
+
+
+def _wait_states(board: Board) -> Iterator[tuple[str, str]]:
+    table = board.flash.wait_states
+    for (_, few), (limit, more) in pairwise(table):
+        if more < few:
+            yield "flash.wait_states", f"fall from {few} to {more} up to {limit:,} Hz"
+    for limit, _ in table:
+        if not _CLOCK_HZ[0] <= limit <= _CLOCK_HZ[1]:
+            yield "flash.wait_states", f"hold {limit:,} Hz, which no core runs at"
+
+
+def _flash_line(board: Board) -> Iterator[tuple[str, str]]:
+    line = board.flash.line_bytes
+    if line & (line - 1):
+        yield "flash.line_bytes", f"is {line}, no power of two"
+
+
+def _power(board: Board) -> Iterator[tuple[str, str]]:
+    power = board.power
+    if not _ACTIVE_A_PER_HZ[0] <= power.active_a_per_hz <= _ACTIVE_A_PER_HZ[1]:
+        example = "100 uA/MHz is 1e-10"
+        yield "power.active_a_per_hz", f"is {power.active_a_per_hz:g} A/Hz; {example}"
+    if not _SUPPLY_V[0] <= power.supply_v <= _SUPPLY_V[1]:
+        yield "power.supply_v", f"is {power.supply_v:g} V, which supplies no board"
+
+
+def _regions(board: Board) -> Iterator[tuple[str, str]]:
+    for (first, one), (second, other) in combinations(board.regions.items(), 2):
+        if one[0] < other[0] + other[1] and other[0] < one[0] + one[1]:
+            yield f"regions.{second}", f"overlaps `regions.{first}`"
+    for name, (address, size) in board.regions.items():
+        if address + size > 1 << 32:
+            yield f"regions.{name}", "ends beyond 32 bits of address"
+
+
+def _sizes(board: Board) -> Iterator[tuple[str, str]]:
+    flash = board.regions.get("flash")
+    if flash and flash[1] != board.flash.bytes:
+        yield "regions.flash", f"holds {flash[1]:,} bytes, `flash.bytes` says {board.flash.bytes:,}"
+    room = sum(size for name, (_, size) in board.regions.items() if "flash" not in name)
+    if room and board.ram.bytes > room:
+        yield "ram.bytes", f"is {board.ram.bytes:,}, more than the {room:,} of the regions"
+
+
+_RULES: tuple[_Rule, ...] = (_clocks, _wait_states, _flash_line, _power, _regions, _sizes)
+
+
+def _finding(file: BoardFile, key: str, sentence: str) -> Finding:
+    """A finding at its key, or at the table that holds it."""
+    at = key
+    while at and at not in file.origins:
+        at = at.rpartition(".")[0]
+    origin = file.origins.get(at, Origin(f"{file.board.name}.toml", 0))
+    return Finding(origin.file, origin.line, key, sentence)

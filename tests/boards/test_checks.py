@@ -1,0 +1,97 @@
+"""``mcusim boards check``: what ships is beyond doubt, and what a person gets wrong is found."""
+
+import re
+
+import pytest
+
+from mcusim.boards import board_names
+from mcusim.boards.checks import check
+from mcusim.cli import _run as mcusim
+
+REGIONS = """[regions]
+rom = [0x4000_0000, 65_536] # manual
+ram = [0x4000_8000, 65_536] # manual
+"""
+
+
+def write(folder, text, base="nucleo-f207zg"):
+    path = folder / "my-board.toml"
+    path.write_text(f'base = "{base}"\n{text}')
+    return path
+
+
+@pytest.mark.parametrize("name", board_names())
+def test_nothing_is_found_in_a_shipped_board(name):
+    assert [str(finding) for finding in check(name)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key", "sentence"),
+    [
+        ("[clock]\ndefault_hz = 60_000_000\n", 3, "clock.default_hz", "names no source"),
+        ("[clock]\nmin_hz = 16 # manual\n", 3, "clock.min_hz", "is 16 Hz, which no core runs at"),
+        ("[power]\nactive_a_per_hz = 188 # manual\n", 3, "power.active_a_per_hz", "188 A/Hz; 100"),
+        ("[power]\nsupply_v = 3300 # manual\n", 3, "power.supply_v", "3300 V"),
+        ("[flash]\nline_bytes = 12 # manual\n", 3, "flash.line_bytes", "no power of two"),
+        ("[flash]\nwait_states = [[3e7, 2], [12e7, 1]] # table\n", 3, "flash.wait_states", "fall"),
+        (REGIONS, 4, "regions.ram", "overlaps `regions.rom`"),
+        ("[regions]\nram = [0xFFFF_FFF0, 64] # manual\n", 3, "regions.ram", "32 bits"),
+        ("[flash]\nbytes = 524_288 # manual\n", 30, "regions.flash", "`flash.bytes` says 524,288"),
+        ("[ram]\nbytes = 262_144 # manual\n", 3, "ram.bytes", "more than the 131,072"),
+    ],
+)  # fmt: skip
+def test_what_is_doubtful_is_found_with_file_line_and_key(tmp_path, text, line, key, sentence):
+    path = write(tmp_path, text)
+    found = [finding for finding in check(path) if finding.key == key]
+    assert found, check(path)
+    assert sentence in found[0].sentence
+    if key != "regions.flash":
+        assert (found[0].file, found[0].line) == ("my-board.toml", line)
+    else:
+        assert found[0].file == "nucleo-f207zg.toml"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[clock]\ndefault_hz = 500_000_000 # too fast\n",
+        "[clock]\nmin_hz = 130_000_000 # above the default\n",
+        "[clock]\nmax_hz = 130_000_000 # above the wait states\n",
+        "[regions]\nram = [0x2000_0000] # no size\n",
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_finding(tmp_path, text):
+    (finding,) = check(write(tmp_path, text))
+    assert re.search(r"my-board.toml, line [23]: ", str(finding))
+
+
+def test_a_number_of_the_core_is_looked_at_too(tmp_path):
+    (tmp_path / "core.toml").write_text('base = "cortex-m3"\n[cycles]\ndivide = 5\n')
+    (finding,) = check(write(tmp_path, 'core = "core.toml"\n'))
+    assert str(finding).startswith("core.toml, line 3: `core.cycles.divide` names no source")
+
+
+def test_the_command_prints_findings_and_exits_with_one(tmp_path, capsys):
+    assert mcusim(["boards", "check"]) == 0
+    assert capsys.readouterr().out == f"{len(board_names())} boards checked, nothing found\n"
+    path = write(tmp_path, "[clock]\ndefault_hz = 60_000_000\n")
+    assert mcusim(["boards", "check", str(path)]) == 1
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("my-board.toml, line 3: `clock.default_hz` names no source")
+    assert last == "1 board checked, 1 found"
+
+
+def test_a_shared_core_is_told_of_once(tmp_path, capsys):
+    (tmp_path / "core.toml").write_text('base = "cortex-m3"\n[cycles]\ndivide = 5\n')
+    for name in ("a.toml", "b.toml"):
+        write(tmp_path, 'core = "core.toml"\n').rename(tmp_path / name)
+    files = [str(tmp_path / name) for name in ("a.toml", "b.toml")]
+    assert mcusim(["boards", "check", *files]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "2 boards checked, 1 found"
+
+
+def test_what_is_wrong_with_the_command_line_is_one_sentence(capsys):
+    assert mcusim(["boards", "nucleo-f767zi", "nucleo-f746zg"]) == 2
+    assert "unexpected extra argument" in capsys.readouterr().err
+    assert mcusim(["boards", "check", "none.toml"]) == 1
+    assert "none.toml: there is no such file" in capsys.readouterr().out
