@@ -150,8 +150,12 @@ class CountedSet:
         with self._path(name).open(newline="") as file:
             yield from csv.DictReader(file)
 
-    def single_operators(self) -> list[CountedRow]:
-        """Rows of every single-operator model with the reference kernels."""
+    def single_operators(self, kernels: str = "ref") -> list[CountedRow]:
+        """Rows of every single-operator model.
+
+        Args:
+            kernels: ``"ref"``, or ``"cmsis"`` for the builds of TFLM with CMSIS-NN.
+        """
         return [
             CountedRow(
                 row["id"],
@@ -161,7 +165,7 @@ class CountedSet:
                 top_functions=row["top_functions"],
             )
             for row in self.rows("tflm_grid.csv")
-            if row["kernels"] == "ref" and row["status"] == "ok"
+            if row["kernels"] == kernels and row["status"] == "ok"
         ]
 
     def networks(self) -> list[CountedRow]:

@@ -10,6 +10,7 @@ from mcusim.graph import DType, Node
 from mcusim.kernels.cmsis_nn import KERNELS as CMSIS_NN_KERNELS
 from mcusim.kernels.cmsis_nn.contract import SIMD_OF_CORE, Configuration, Generation
 from mcusim.kernels.contract import BoundKernel, KernelCall
+from mcusim.kernels.profile import load_profile
 from mcusim.kernels.reference import KERNELS as REFERENCE_KERNELS
 from mcusim.runtimes import legacy_q7, tflm_2020
 
@@ -118,6 +119,8 @@ class Runtime:
                     "kernel is priced as that of 2026",
                 ),
             )
+        elif node.name in CMSIS_NN_KERNELS:
+            call = _compiled_beside(call)
         return replace(call, reason=f"{self._why_not(node)}: TFLM's reference kernel")
 
     def _why_not(self, node: Node) -> str:
@@ -199,3 +202,9 @@ def library_configuration(
         known = ", ".join(("m0", *SIMD_OF_CORE))
         raise InputError(f"core {core!r} is not known; there are {known}")
     return Configuration(simd, generation, single_rounding)
+
+
+def _compiled_beside(call: KernelCall) -> KernelCall:
+    """The reference kernel as the compiler lays it out in the file of the glue, where counted."""
+    beside = call.profile.replace("reference/", "cmsis_nn/reference_")
+    return call if load_profile(beside) is None else replace(call, profile=beside)
