@@ -139,7 +139,12 @@ def test_any_locale(model, locale):
 
 
 def test_an_interrupt_before_the_command_line_listens():
-    code = "import mcusim.__main__, os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    code = (
+        "import os, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import mcusim.__main__\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
 

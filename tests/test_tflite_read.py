@@ -277,3 +277,9 @@ def test_not_a_flatbuffer(content: bytes) -> None:
         ModelError, match=r"^x: is no TFLite model; its bytes 4 to 7 would be b'TFL3'"
     ):
         read(content, "x")
+
+
+def test_enumerations_hold_the_schema_s_names_only():
+    """Python 3.13 gives every class an attribute more that is a number."""
+    assert all(name.isidentifier() and name[0] != "_" for name in enum_names("Padding").values())
+    assert dict(enum_names("Padding")) == {0: "SAME", 1: "VALID"}

@@ -129,7 +129,8 @@ def enum_names(enum: str) -> Mapping[int, str]:
         {
             number: name.lower() if lower else name
             for name, number in members.items()
-            if isinstance(number, int)
+            # Python 3.13 keeps a class's line number among its attributes.
+            if isinstance(number, int) and not name.startswith("_")
         }
     )
 
