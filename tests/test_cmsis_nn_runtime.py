@@ -196,6 +196,15 @@ def test_the_arena_of_an_older_generation_is_unknown(runtime):
     assert content["arena_bytes"] is None
 
 
+@pytest.mark.parametrize("runtime", ["cmsis-nn@2022", "cmsis-nn@2021"])
+def test_a_framework_that_was_not_counted_says_so(runtime):
+    found = mcusim.estimate(convolution(), BOARD, runtime)
+    for part in (found.construct, found.allocate, found.invoke):
+        assert any("that of 2026 stands for it" in warning for warning in part.warnings)
+    newest = mcusim.estimate(convolution(), BOARD, "cmsis-nn")
+    assert not newest.invoke.warnings
+
+
 def test_2020_fails_where_its_scratch_array_ends():
     """Columns of 3x3x400 inputs take 14,400 bytes; the array has 13,000."""
     found = mcusim.estimate(convolution(channels=400), BOARD, "cmsis-nn@2020")

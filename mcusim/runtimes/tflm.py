@@ -78,15 +78,18 @@ def plan(
             tflm_2020.invoke_call(graph),
             None,
         )
-    return Plan(
-        graph,
-        chosen.name,
-        tuple(layers),
+    framework = (
         construct_call(graph),
         allocate_call(graph, arena.memory.placements),
         invoke_call(graph),
-        arena.memory if newest else None,
     )
+    if not newest:
+        said = f"TFLM of {configuration.generation} was not counted: that of 2026 stands for it"
+        construct, allocate, invoke = (
+            replace(call, warnings=(*call.warnings, said)) for call in framework
+        )
+        return Plan(graph, chosen.name, tuple(layers), construct, allocate, invoke, None)
+    return Plan(graph, chosen.name, tuple(layers), *framework, arena.memory)
 
 
 def _own_calls(graph: Graph, runtime: Runtime) -> dict[tuple[int, int], tuple[KernelCall, ...]]:
