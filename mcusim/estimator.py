@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mcusim.boards import Board, price, without_fpu
+from mcusim.boards import Board, price, time_bounds, without_fpu
 from mcusim.errors import InputError, ModelError
 from mcusim.estimates import Estimate, LayerEstimate, PartEstimate, TensorSummary
 from mcusim.graph import Graph, Tensor
@@ -77,7 +77,8 @@ def estimate(
     pricing = _Pricing(board, rate_hz, build, places)
     layers = tuple(pricing.layer(layer) for layer in planned.layers)
     invoke = pricing.part(_known(planned.invoke))
-    low, high = _ratios(board, (*layers, invoke))
+    software = f"{planned.runtime} {build}"
+    low, high = _ratios(board, software, (*layers, invoke))
     power = board.power
     latency_s = sum(part.latency_s for part in (*layers, invoke))
     energy_j = sum(part.energy_j for part in (*layers, invoke))
@@ -100,7 +101,7 @@ def estimate(
             energy_j * low * power.measured_over_predicted_low,
             energy_j * high * power.measured_over_predicted_high,
         ),
-        _warnings(board, layers),
+        _warnings(board, software, layers),
     )
 
 
@@ -248,21 +249,24 @@ def _suggestion(word: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
 
 
-def _ratios(board: Board, parts: Sequence[PartEstimate]) -> tuple[float, float]:
+def _ratios(board: Board, software: str, parts: Sequence[PartEstimate]) -> tuple[float, float]:
     """Interval of the true time over the predicted one: the board's, widened by the profiles'.
 
     Errors of layers are taken to go together, as one compiler and one fit made them all.
     """
     total = sum(part.cycles for part in parts)
     error = sum(part.cycles * part.error for part in parts) / total if total else 0.0
-    bounds = board.core.uncalibrated
     profiles = _Z90 * math.log1p(error)
-    low = math.hypot(math.log(bounds.measured_over_predicted_low), profiles)
-    high = math.hypot(math.log(bounds.measured_over_predicted_high), profiles)
-    return math.exp(-low), math.exp(high)
+    low, high = (math.log(bound) for bound in time_bounds(board.core, board.calibration, software))
+    # Each side is widened away from its bound, which need not lie on either side of 1.
+    return math.exp(low - _further(low, profiles)), math.exp(high + _further(high, profiles))
 
 
-def _warnings(board: Board, layers: Sequence[LayerEstimate]) -> tuple[str, ...]:
+def _further(bound: float, profiles: float) -> float:
+    return math.hypot(bound, profiles) - abs(bound)
+
+
+def _warnings(board: Board, software: str, layers: Sequence[LayerEstimate]) -> tuple[str, ...]:
     """Those of the board and of layers; what several layers share is said once."""
     by_text: dict[str, list[LayerEstimate]] = {}
     for layer in layers:
@@ -276,6 +280,12 @@ def _warnings(board: Board, layers: Sequence[LayerEstimate]) -> tuple[str, ...]:
             f"uncalibrated board: no measured run of {board.name} has been fitted; measured time "
             f"may be {bounds.measured_over_predicted_low:g} to "
             f"{bounds.measured_over_predicted_high:g} times the prediction (90 %)",
+        )
+    elif board.calibration and software not in board.calibration.software:
+        said.insert(
+            0,
+            f"{board.name} was calibrated with {', '.join(board.calibration.software)}, not with "
+            f"{software}: the interval holds that of a core without measured runs",
         )
     return tuple(said)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from mcusim.boards.calibration import Calibration
 from mcusim.boards.core import Core, Ratio, Strict
 
 __all__ = ["Board", "Clock", "Flash", "Power", "Ram", "Region"]
@@ -97,6 +98,7 @@ class Board(Strict):
         flash: program memory.
         ram: working memory.
         power: supply.
+        calibration: what was fitted beside the other keys; None without measured runs.
         regions: where each memory lies, by name; ``"flash"`` is :attr:`flash`.
         source: the manuals, where a number does not name its own.
     """
@@ -109,6 +111,7 @@ class Board(Strict):
     flash: Flash
     ram: Ram
     power: Power
+    calibration: Calibration | None = None
     regions: Mapping[str, Region] = Field(default_factory=dict)
     source: str = ""
 
@@ -116,4 +119,10 @@ class Board(Strict):
     def _wait_states_reach_the_clock(self) -> Board:
         if self.flash.wait_states[-1][0] < self.clock.max_hz:
             raise ValueError("flash.wait_states must reach clock.max_hz")
+        return self
+
+    @model_validator(mode="after")
+    def _calibrated_by_runs(self) -> Board:
+        if self.calibration and not self.calibrated:
+            raise ValueError("calibrated must be true where there is a table calibration")
         return self

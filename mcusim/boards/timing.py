@@ -44,7 +44,8 @@ def price(
 
     Fetching asks flash for a new line after every ``line_bytes`` of instructions and at every
     taken branch; ``fetch_miss_rate`` of these wait. Constants that outgrow the data cache are
-    streamed: each line waits once, or each access when there is no data cache.
+    streamed: each line waits once, or each access when there is no data cache. What measured runs
+    showed beyond that scales the cycles.
 
     Args:
         board: where it runs.
@@ -72,4 +73,8 @@ def price(
         waiting = min(waiting, constant_bytes_held)
     core = board.core.cycles_of(mix)
     core += misaligned_accesses * board.core.extra.misaligned_access_cycles
-    return Cycles(core, fetch, waiting / unit_bytes * wait_states)
+    data = waiting / unit_bytes * wait_states
+    if fitted := board.calibration:
+        scale = fitted.time_scale
+        return Cycles(core * scale, fetch * scale, data * fitted.constant_wait_scale * scale)
+    return Cycles(core, fetch, data)

@@ -16,6 +16,7 @@ __all__ = ["commands", "main"]
 #: Commands and what ``--help`` says of them; the module of each is imported only when it runs.
 _COMMANDS = {
     "boards": "List the boards, or show one with the source of each number.",
+    "calibrate": "Fit a board to runs that were measured on it.",
     "networks": "List the networks of the zoo.",
     "run": "Estimate what a model takes on a board, and run it on inputs.",
     "verify": "Compare the bits of two runtimes, and say why they differ.",

@@ -96,6 +96,7 @@ def summary_lines(estimate: Estimate) -> list[str]:
         f"at {estimate.clock_hz / 1e6:g} MHz{missing}",
         f"energy    {estimate.energy_j * 1e3:,.3g} mJ (90 %: {low_mj} to {high_mj} mJ) "
         f"at {board.power.supply_v:g} V",
+        *_calibration_lines(estimate),
         _ram_line(estimate),
         f"flash     {_against(estimate.flash_bytes, board.flash.bytes)}: {_parts(estimate.flash)}",
         *(
@@ -108,6 +109,11 @@ def summary_lines(estimate: Estimate) -> list[str]:
             else ()
         ),
     ]
+
+
+def _calibration_lines(estimate: Estimate) -> list[str]:
+    fitted = estimate.board.calibration
+    return [f"          calibrated on {fitted.measured_on}"] if fitted else []
 
 
 def reason_lines(estimate: Estimate) -> list[str]:

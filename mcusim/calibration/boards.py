@@ -1,0 +1,431 @@
+"""A board made better by runs that were measured on it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+from mcusim.boards import Board, load_board
+from mcusim.calibration.board_fit import Parameters, Run, TimeFit, conformal_half_width, fit_time
+from mcusim.calibration.measurements import Measurement, MeasurementFile, read_measurements
+from mcusim.errors import InputError, McusimError
+from mcusim.estimates import Estimate, PartEstimate
+from mcusim.estimator import estimate
+from mcusim.models import load_model
+
+__all__ = ["BoardCalibration", "CalibrationLine", "CurrentFit", "calibrate"]
+
+#: Measured over predicted beyond this either way is a wrong unit, not a board.
+_ABSURD = 20.0
+
+
+@dataclass(frozen=True)
+class CalibrationLine:
+    """One run beside its predictions.
+
+    Attributes:
+        measurement: what was measured.
+        software: runtime and build.
+        clock_hz: clock of the core.
+        macs: multiply-accumulates.
+        before_s: predicted by the board as it was.
+        after_s: predicted by the fitted one.
+        left_out_s: predicted by the fit of the other networks; None where there is no other.
+        is_outlier: whether no parameter explains it.
+    """
+
+    measurement: Measurement
+    software: str
+    clock_hz: float
+    macs: int
+    before_s: float
+    after_s: float
+    left_out_s: float | None
+    is_outlier: bool
+
+
+@dataclass(frozen=True)
+class CurrentFit:
+    """Supply current from measured energies.
+
+    Attributes:
+        active_a_per_hz: fitted.
+        half_width: of the logarithm's 90 % interval.
+        runs: how many tell an energy.
+    """
+
+    active_a_per_hz: float
+    half_width: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class BoardCalibration:
+    """A fit, what it changes and how good it is.
+
+    Attributes:
+        board: as it was.
+        base: name or path of its file.
+        source: the measured runs.
+        fit: of times.
+        current: of energies; None where none were measured, or they made it worse.
+        lines: one a run.
+        refused: why the fit is not to be used; empty where it is.
+        notes: what a user must know.
+    """
+
+    board: Board
+    base: str
+    source: MeasurementFile
+    fit: TimeFit
+    current: CurrentFit | None
+    lines: tuple[CalibrationLine, ...]
+    refused: str
+    notes: tuple[str, ...]
+
+    def toml(self, folder: str | Path = ".", day: date | None = None) -> str:
+        """The board's file: what changed, over the base, with its evidence.
+
+        Args:
+            folder: where it will lie, for the path of a base that is a file.
+            day: date to state; today when None.
+
+        Raises:
+            InputError: the fit was refused.
+        """
+        if self.refused:
+            raise InputError(self.refused)
+        base = self.base
+        if base.endswith(".toml"):
+            base = Path(os.path.relpath(base, folder)).as_posix()
+        fit, count = self.fit, len(self.source.rows)
+        models = ", ".join(dict.fromkeys(_name(r) for r in self.source.rows))
+        software = tuple(dict.fromkeys(line.software for line in self.lines))
+        by = f"fitted to {count} measured runs" if count > 1 else "fitted to 1 measured run"
+        text = [
+            f"# {self.board.name}, {by} by `mcusim calibrate` on {day or date.today()}.",
+            f"# Runs: {self.source.name}, SHA-256 {self.source.sha256}",
+            *(f"# {' '.join(line.split())}" for line in self.report()),
+            f"base = {_quoted(base)}",
+            f"calibrated = true    # {by}, {self.source.name}",
+        ]
+        if "fetch_miss_rate" in fit.fitted:
+            text += [
+                "",
+                "[flash]",
+                f"fetch_miss_rate = {fit.parameters.fetch_miss_rate:.6g}    # {by}",
+            ]
+        scale, waits = fit.parameters.time_scale, fit.parameters.constant_wait_scale
+        kept = "" if "constant_wait_scale" in fit.fitted else "kept: the runs do not tell it"
+        width = "runs left out, conformal" if fit.left_out else "the core's spread: one network"
+        text += [
+            "",
+            "[calibration]",
+            f"measured_on = {_quoted(f'{count} runs of {models}')}",
+            f"runs = {count}    # rows of {self.source.name}",
+            f"software = [{', '.join(map(_quoted, software))}]    # runtimes and builds measured",
+            f"time_scale = {scale:.6g}    # {by}",
+            f"constant_wait_scale = {waits:.6g}    # {kept or by}",
+            *_bounds(fit.half_width, width),
+        ]
+        if self.current:
+            energies = f"fitted to {self.current.runs} measured energies"
+            text += [
+                "",
+                "[power]",
+                f"active_a_per_hz = {self.current.active_a_per_hz:.6g}    # {energies}",
+                *_bounds(self.current.half_width, energies),
+            ]
+        return "\n".join(text) + "\n"
+
+    def report(self) -> tuple[str, ...]:
+        """What was fitted, the residuals, the error on what was left out, and the interval."""
+        fit, parameters = self.fit, vars(self.fit.parameters)
+        start = vars(_start(self.board))
+        said = [
+            f"fitted {name}: {start[name]:.4g} -> {parameters[name]:.4g}" for name in fit.fitted
+        ]
+        said += [f"kept {name}: {start[name]:.4g}" for name in start if name not in fit.fitted]
+        for line in self.lines:
+            run = line.measurement
+            out = line.left_out_s
+            left_out = f", left out {_error(out, run)}" if out is not None else ""
+            layer = "" if run.layer is None else f" layer {run.layer}"
+            mark = "; no parameter explains it" if line.is_outlier else ""
+            said.append(
+                f"{_name(run)}{layer}, {line.software}, {line.clock_hz / 1e6:g} MHz: "
+                f"measured {run.latency_s * 1e3:.5g} ms, before {_error(line.before_s, run)}, "
+                f"fitted {_error(line.after_s, run)}{left_out}{mark}"
+            )
+        if fit.error_after is None:
+            said.append("one network: nothing can be left out, and the interval stays the core's")
+        else:
+            said.append(
+                f"mean error on networks left out: {_percent(fit.error_after)}, "
+                f"before the fit {_percent(fit.error_before)}"
+            )
+        bounds = self.board.core.uncalibrated
+        said.append(
+            f"90 % interval of measured over predicted time: {math.exp(-fit.half_width):.3g} to "
+            f"{math.exp(fit.half_width):.3g}, uncalibrated {bounds.measured_over_predicted_low:g} "
+            f"to {bounds.measured_over_predicted_high:g}"
+        )
+        if self.current:
+            said.append(
+                f"fitted active_a_per_hz: {self.board.power.active_a_per_hz:.4g} -> "
+                f"{self.current.active_a_per_hz:.4g}, from {self.current.runs} energies at "
+                f"{self.board.power.supply_v:g} V"
+            )
+        return (*said, *self.notes)
+
+
+def calibrate(
+    board: str | Path,
+    measurements: str | Path | MeasurementFile,
+    runtime: str = "tflm",
+    build: str = "gcc-O3",
+) -> BoardCalibration:
+    """Fit the few parameters of a board that measured runs identify.
+
+    Args:
+        board: name of a board, or path of its file.
+        measurements: path of a CSV file of runs, or the runs.
+        runtime: of the rows that name none.
+        build: of the rows that name none.
+
+    Returns:
+        The fit. Where it predicts networks left out worse than the board as it was, or cannot be
+        told from a wrong setting, it says why it is refused.
+
+    Raises:
+        InputError: the file is malformed, or a run does not fit the board, its model or the
+            units; names the line.
+        BoardError: there is no such board, or its file is malformed.
+    """
+    if isinstance(measurements, MeasurementFile):
+        source = measurements
+    else:
+        source = read_measurements(measurements)
+    held = load_board(board)
+    rows = tuple(
+        replace(row, runtime=row.runtime or runtime, build=row.build or build)
+        for row in source.rows
+    )
+    start = _start(held)
+    many = len({row.model for row in rows}) > 1
+    found = [_Priced.of(held, row, source.name, many) for row in rows]
+    fit = fit_time([priced.run for priced in found], start, _half_width(held))
+    lines = tuple(priced.line(fit, index, held, start) for index, priced in enumerate(found))
+    notes = [_outlier_note(source.name, lines[i]) for i in fit.outliers]
+    current = _current(held, rows, found)
+    if isinstance(current, str):
+        notes.append(current)
+        current = None
+    refused = _refusal(held, fit, lines)
+    return BoardCalibration(held, str(board), source, fit, current, lines, refused, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Priced:
+    """A run with what the model of the board says of it."""
+
+    measurement: Measurement
+    run: Run
+    clock_hz: float
+    macs: int
+
+    @classmethod
+    def of(cls, board: Board, row: Measurement, file: str, many: bool) -> _Priced:
+        where = f"{file}, line {row.line}"
+        # Every line waits, and nothing is scaled: what the parameters multiply.
+        plain = board.model_copy(
+            update={
+                "flash": board.flash.model_copy(update={"fetch_miss_rate": 1.0}),
+                "calibration": None,
+            }
+        )
+        assert row.runtime is not None and row.build is not None
+        try:
+            graph = load_model(row.model)
+            found = estimate(graph, plain, row.runtime, row.build, clock_hz=row.clock_hz)
+        except McusimError as error:
+            raise InputError(f"{where}: {error}") from None
+        parts, macs = _measured_parts(found, row, where)
+        causes = [part.cycles_by_cause for part in parts]
+        run = Run(
+            row.model if many else (row.model, row.layer),
+            row.latency_s * found.clock_hz,
+            sum(cause.core for cause in causes),
+            sum(cause.fetch for cause in causes),
+            sum(cause.data for cause in causes),
+        )
+        priced = cls(row, run, found.clock_hz, macs)
+        priced.check_units(board, where)
+        return priced
+
+    def cycles(self, parameters: Parameters) -> float:
+        run, p = self.run, parameters
+        waits = p.fetch_miss_rate * run.lines + p.constant_wait_scale * run.constants
+        return p.time_scale * (run.core + waits)
+
+    def check_units(self, board: Board, where: str) -> None:
+        """Raise InputError where a time or an energy cannot be what its column says."""
+        row, expected_s = self.measurement, self.cycles(_start(board)) / self.clock_hz
+        each = f", {self.run.measured / self.macs:,.3g} cycles a MAC" if self.macs else ""
+        _check_unit(where, f"a latency of {row.latency_s:.4g} s{each}", row.latency_s / expected_s)
+        if row.energy_j is not None:
+            power_w = board.power.supply_v * board.power.active_a_per_hz * self.clock_hz
+            ratio = row.energy_j / row.latency_s / power_w
+            _check_unit(where, f"an energy of {row.energy_j:.4g} J", ratio)
+
+    def line(self, fit: TimeFit, index: int, board: Board, start: Parameters) -> CalibrationLine:
+        row = self.measurement
+        left_out = fit.left_out[index] if fit.left_out else None
+        return CalibrationLine(
+            row,
+            f"{row.runtime} {row.build}",
+            self.clock_hz,
+            self.macs,
+            self.cycles(start) / self.clock_hz,
+            row.latency_s / math.exp(fit.residuals[index]),
+            None if left_out is None else row.latency_s / math.exp(left_out),
+            index in fit.outliers,
+        )
+
+
+def _measured_parts(
+    found: Estimate, row: Measurement, where: str
+) -> tuple[Sequence[PartEstimate], int]:
+    layers = found.layers
+    if row.layer is not None:
+        layers = tuple(layer for layer in layers if layer.index == row.layer)
+        if not layers:
+            raise InputError(f"{where}, column layer: {found.model} has no operator {row.layer}")
+    for layer in layers:
+        if not layer.is_priced:
+            raise InputError(
+                f"{where}: nothing prices operator {layer.index} ({layer.operator}) of "
+                f"{found.model} with {row.runtime}, so that its time cannot be compared"
+            )
+    parts = layers if row.layer is not None else (*layers, found.invoke)
+    if not sum(part.cycles for part in parts):
+        raise InputError(f"{where}: {found.model} is predicted to take no time")
+    return parts, sum(layer.macs for layer in layers)
+
+
+def _check_unit(where: str, what: str, ratio: float) -> None:
+    if 1 / _ABSURD < ratio < _ABSURD:
+        return
+    thousands = round(math.log10(ratio) / 3)
+    looks = f"; it looks like a unit that is wrong by 1e{3 * thousands}" if thousands else ""
+    raise InputError(f"{where}: {what}, is {ratio:.3g} times what is predicted{looks}")
+
+
+def _start(board: Board) -> Parameters:
+    held = board.calibration
+    scale, waits = (held.time_scale, held.constant_wait_scale) if held else (1.0, 1.0)
+    return Parameters(scale, board.flash.fetch_miss_rate, waits)
+
+
+def _half_width(board: Board) -> float:
+    bounds = board.core.uncalibrated
+    return _half(bounds.measured_over_predicted_low, bounds.measured_over_predicted_high)
+
+
+def _half(low: float, high: float) -> float:
+    return math.log(high / low) / 2
+
+
+def _refusal(board: Board, fit: TimeFit, lines: Sequence[CalibrationLine]) -> str:
+    if fit.is_worse:
+        assert fit.error_after is not None
+        return (
+            f"{board.name} keeps its parameters: fitted to the other networks, each network left "
+            f"out is wrong by {_percent(fit.error_after)} in the mean, and by "
+            f"{_percent(fit.error_before)} without a fit"
+        )
+    bounds = board.core.uncalibrated
+    scale = math.exp(
+        statistics.median(math.log(i.measurement.latency_s / i.before_s) for i in lines)
+    )
+    low, high = bounds.measured_over_predicted_low, bounds.measured_over_predicted_high
+    if fit.error_after is None and not low <= scale <= high:
+        return (
+            f"{board.name} keeps its parameters: one network takes {scale:.3g} times what is "
+            f"predicted, outside {low:g} to {high:g}; measure another, as this cannot be told from "
+            "a wrong runtime, build or clock"
+        )
+    return ""
+
+
+def _current(
+    board: Board, rows: Sequence[Measurement], found: Sequence[_Priced]
+) -> CurrentFit | str | None:
+    """The current; a sentence where networks left out speak against it; None without energies."""
+    power = board.power
+    logs: dict[object, list[float]] = {}
+    for row, priced in zip(rows, found, strict=True):
+        if row.energy_j is not None:
+            current_a = row.energy_j / row.latency_s / power.supply_v
+            ratio = current_a / priced.clock_hz / power.active_a_per_hz
+            logs.setdefault(priced.run.group, []).append(math.log(ratio))
+    if not logs:
+        return None
+    every = [value for values in logs.values() for value in values]
+    prior = _half(power.measured_over_predicted_low, power.measured_over_predicted_high)
+    half_width = prior
+    if len(logs) > 1:
+        sizes = []
+        for group, values in logs.items():
+            others = [v for other, vs in logs.items() if other != group for v in vs]
+            sizes.append(max(abs(v - statistics.median(others)) for v in values))
+        before = statistics.fmean(max(map(abs, values)) for values in logs.values())
+        if statistics.fmean(sizes) > before + 1e-9:
+            return (
+                "active_a_per_hz is kept: fitted to the other networks, energies left out are "
+                f"wrong by {_percent(statistics.fmean(sizes))}, without a fit by {_percent(before)}"
+            )
+        half_width = conformal_half_width(sizes, prior)
+    fitted = power.active_a_per_hz * math.exp(statistics.median(every))
+    return CurrentFit(fitted, half_width, len(every))
+
+
+def _outlier_note(file: str, line: CalibrationLine) -> str:
+    run = line.measurement
+    return (
+        f"{file}, line {run.line}: no parameter explains {_name(run)} taking "
+        f"{run.latency_s / line.after_s:.3g} times the fitted time; it is left out of the fit and "
+        "kept in the interval: check its runtime, build, clock and unit"
+    )
+
+
+def _bounds(half_width: float, evidence: str) -> tuple[str, str]:
+    # Rounded outwards, so that no digit makes the interval narrower.
+    low = math.floor(math.exp(-half_width) * 1e4) / 1e4
+    high = math.ceil(math.exp(half_width) * 1e4) / 1e4
+    return (
+        f"measured_over_predicted_low = {low:.4f}    # {evidence}",
+        f"measured_over_predicted_high = {high:.4f}    # {evidence}",
+    )
+
+
+def _name(run: Measurement) -> str:
+    return Path(run.model).name.removesuffix(".tflite")
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _error(predicted_s: float, run: Measurement) -> str:
+    return f"{100 * (predicted_s / run.latency_s - 1):+z.1f} %"
+
+
+def _percent(log_error: float) -> str:
+    return f"{100 * math.expm1(log_error):.1f} %"

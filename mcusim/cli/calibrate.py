@@ -1,0 +1,47 @@
+"""``mcusim calibrate``: a board fitted to runs that were measured on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mcusim.cli import console
+
+__all__ = ["command"]
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option("--board", required=True, help="A board's name or .toml file; see mcusim boards.")
+@click.option("--measurements", required=True, type=_FILE, help="Measured runs, a .csv file.")
+@click.option("--output", "-o", "output_file", type=_FILE, help="Save the fitted board as .toml.")
+@click.option("--runtime", default="tflm", show_default=True, help="Of the rows that name none.")
+@click.option("--build", default="gcc-O3", show_default=True, help="Of the rows that name none.")
+def command(
+    board: str,
+    measurements: Path,
+    output_file: Path | None,
+    runtime: str,
+    build: str,
+) -> int:
+    """Fit the parameters of a board that measured runs identify, and say how far to trust them.
+
+    Exit code 1: the fit is refused, and nothing is written.
+    """
+    from mcusim.calibration.boards import calibrate
+    from mcusim.cli.output_files import write_whole
+
+    if output_file and output_file.suffix != ".toml":
+        raise click.UsageError("--output must end in .toml")
+    with console.progress(f"fitting {board}"):
+        found = calibrate(board, measurements, runtime, build)
+    console.show(*found.report())
+    if found.refused:
+        console.fail(found.refused)
+        return 1
+    if output_file:
+        content = found.toml(output_file.parent).encode()
+        write_whole(output_file, lambda file: file.write(content))
+    return 0

@@ -1,0 +1,241 @@
+"""Calibration: what was hidden is found, what cannot be known is kept, nothing is made worse."""
+
+import math
+import sys
+
+import pytest
+
+import mcusim
+from mcusim.boards import Calibration, load_board
+from mcusim.calibration.board_fit import conformal_half_width
+from mcusim.calibration.boards import calibrate
+from mcusim.calibration.measurements import Measurement, MeasurementFile
+from mcusim.cli import _run
+from mcusim.errors import InputError
+from tests.shared import SHARED, needs_shared
+
+BOARD = "nucleo-l4r5zi"
+NETWORKS = ("lenet-5", "ds-cnn", "ad-autoencoder", "conv-16-mnist")
+
+
+def secret_board(time_scale=1.0, fetch_miss_rate=0.02):
+    """The board as nature made it: not what its file says."""
+    board = load_board(BOARD)
+    scaled = Calibration(
+        measured_on="",
+        runs=1,
+        software=("none",),
+        time_scale=time_scale,
+        constant_wait_scale=1,
+        measured_over_predicted_low=1,
+        measured_over_predicted_high=1,
+    )
+    flash = board.flash.model_copy(update={"fetch_miss_rate": fetch_miss_rate})
+    return board.model_copy(update={"calibrated": True, "calibration": scaled, "flash": flash})
+
+
+def measured(board, networks=NETWORKS, clocks=(16e6, 120e6), factors=None, energy=None):
+    """Runs on a board, each with a factor of its own."""
+    rows = []
+    for network in networks:
+        for clock_hz in clocks:
+            found = mcusim.estimate(mcusim.load_model(network), board, clock_hz=clock_hz)
+            factor = (factors or {}).get((network, clock_hz), 1.0)
+            rows.append(
+                Measurement(
+                    len(rows) + 2,
+                    network,
+                    found.latency_s * factor,
+                    clock_hz=clock_hz,
+                    energy_j=found.energy_j * energy * factor if energy else None,
+                )
+            )
+    return MeasurementFile("runs.csv", "0" * 64, tuple(rows))
+
+
+def test_hidden_parameters_are_found_within_two_percent():
+    runs = measured(secret_board(1.12, 0.08), energy=1.1)
+    found = calibrate(BOARD, runs)
+    assert found.fit.fitted == ("time_scale", "fetch_miss_rate")
+    assert found.fit.parameters.time_scale == pytest.approx(1.12, rel=0.02)
+    assert found.fit.parameters.fetch_miss_rate == pytest.approx(0.08, rel=0.02)
+    stated = load_board(BOARD).power.active_a_per_hz
+    assert found.current.active_a_per_hz == pytest.approx(1.1 * stated, rel=0.02)
+    assert not found.refused
+    assert not found.fit.outliers
+
+
+def test_runs_at_one_clock_of_like_networks_tell_the_time_scale_alone():
+    runs = measured(secret_board(1.2), ("conv-16-mnist", "conv-32-mnist"), clocks=(120e6,))
+    found = calibrate(BOARD, runs)
+    assert found.fit.fitted == ("time_scale",)
+    assert found.fit.parameters.time_scale == pytest.approx(1.2, rel=0.02)
+    assert found.fit.parameters.fetch_miss_rate == load_board(BOARD).flash.fetch_miss_rate
+
+
+def test_one_run_fits_the_time_scale_and_keeps_the_core_s_spread():
+    found = calibrate(BOARD, measured(secret_board(1.3), ("lenet-5",), clocks=(120e6,)))
+    bounds = load_board(BOARD).core.uncalibrated
+    spread = bounds.measured_over_predicted_high / bounds.measured_over_predicted_low
+    assert found.fit.parameters.time_scale == pytest.approx(1.3, rel=1e-6)
+    assert found.fit.error_after is None
+    assert math.exp(2 * found.fit.half_width) == pytest.approx(spread)
+
+
+def test_one_run_that_may_be_a_wrong_setting_is_refused():
+    found = calibrate(BOARD, measured(secret_board(3.0), ("lenet-5",), clocks=(120e6,)))
+    assert "cannot be told from a wrong runtime" in found.refused
+    with pytest.raises(InputError, match="measure another"):
+        found.toml()
+
+
+def test_a_run_that_no_parameter_explains_is_named_and_not_averaged():
+    runs = measured(secret_board(1.1), factors={("ds-cnn", 120e6): 2.5})
+    found = calibrate(BOARD, runs)
+    [index] = found.fit.outliers
+    assert runs.rows[index].model == "ds-cnn"
+    assert found.fit.parameters.time_scale == pytest.approx(1.1, rel=0.02)
+    [note] = found.notes
+    assert note.startswith("runs.csv, line 5: no parameter explains ds-cnn taking 2.5 times")
+    # What is not explained may happen again: the interval says so.
+    assert found.fit.half_width >= math.log(2.4)
+
+
+def test_a_fit_that_is_worse_on_networks_left_out_is_refused():
+    # Half of the runs are slower and half are faster: what one pair says, the other denies.
+    factors = {("lenet-5", 120e6): 1.1, ("ds-cnn", 120e6): 1 / 1.1}
+    runs = measured(load_board(BOARD), ("lenet-5", "ds-cnn"), (120e6,), factors)
+    found = calibrate(BOARD, runs)
+    assert "keeps its parameters" in found.refused
+    assert found.fit.error_after > found.fit.error_before
+    with pytest.raises(InputError, match="left out is wrong by"):
+        found.toml()
+
+
+@pytest.mark.parametrize(("factor", "unit"), [(1e3, "1e3"), (1e-3, "1e-3"), (1e6, "1e6")])
+def test_a_wrong_unit_is_named(factor, unit):
+    runs = measured(load_board(BOARD), ("lenet-5",), (120e6,), {("lenet-5", 120e6): factor})
+    with pytest.raises(InputError, match=rf"runs\.csv, line 2: .* wrong by {unit}$"):
+        calibrate(BOARD, runs)
+
+
+def test_layers_are_compared_one_by_one():
+    board = secret_board(1.15)
+    layers = mcusim.estimate(mcusim.load_model("lenet-5"), board).layers
+    rows = tuple(
+        Measurement(2 + i, "lenet-5", layer.latency_s, layer=layer.index)
+        for i, layer in enumerate(layers)
+        if layer.macs
+    )
+    found = calibrate(BOARD, MeasurementFile("runs.csv", "0" * 64, rows))
+    assert found.fit.parameters.time_scale == pytest.approx(1.15, rel=0.02)
+    assert found.fit.left_out is not None
+    wrong = MeasurementFile("runs.csv", "", (Measurement(2, "lenet-5", 1.0, layer=99),))
+    with pytest.raises(InputError, match="line 2, column layer: lenet-5 has no operator 99"):
+        calibrate(BOARD, wrong)
+
+
+def test_the_written_board_predicts_what_was_measured_and_says_on_what(tmp_path):
+    secret = secret_board(1.12, 0.08)
+    found = calibrate(BOARD, measured(secret, energy=1.1))
+    path = tmp_path / "mine.toml"
+    path.write_text(found.toml(tmp_path))
+    board = load_board(path)
+    assert board.calibrated
+    assert board.calibration.runs == 8
+    graph = mcusim.load_model("conv-32-mnist")  # not among the measured ones
+    mine, true = mcusim.estimate(graph, board), mcusim.estimate(graph, secret)
+    wide = mcusim.estimate(graph, load_board(BOARD))
+    assert mine.latency_s == pytest.approx(true.latency_s, rel=0.02)
+    low, high = mine.latency_interval_s
+    assert low <= true.latency_s <= high
+    assert high / low < wide.latency_interval_s[1] / wide.latency_interval_s[0]
+    assert not any("uncalibrated" in warning for warning in mine.warnings)
+    other = mcusim.estimate(graph, board, build="gcc-Os")
+    assert "was calibrated with tflm gcc-O3, not with tflm gcc-Os" in other.warnings[0]
+    low, high = other.latency_interval_s
+    assert high / low > 1.5
+
+
+def test_a_board_of_a_file_is_its_base_from_where_the_new_one_lies(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "desk.toml").write_text(f'base = "{BOARD}"\n')
+    runs = measured(secret_board(1.2), ("lenet-5", "ds-cnn"), (120e6,))
+    found = calibrate(tmp_path / "desk.toml", runs)
+    (tmp_path / "sub" / "mine.toml").write_text(found.toml(tmp_path / "sub"))
+    assert load_board(tmp_path / "sub" / "mine.toml").calibration.time_scale == pytest.approx(1.2)
+
+
+def test_few_residuals_never_make_an_interval_narrower_than_themselves():
+    assert conformal_half_width([0.01] * 9, 0.3) == 0.01
+    assert conformal_half_width([0.5, 0.1], 0.3) == 0.5
+    widths = [conformal_half_width([0.01] * n, 0.3) for n in range(1, 10)]
+    assert widths == sorted(widths, reverse=True)
+    assert conformal_half_width(sorted(range(1, 21)), 0.0) == 19  # ceil(0.9 * 21)
+
+
+def test_without_scipy_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    with pytest.raises(InputError, match="needs SciPy: pip install scipy"):
+        calibrate(BOARD, measured(load_board(BOARD), ("lenet-5",), (120e6,)))
+
+
+def command(capsys, *arguments):
+    code = _run([str(argument) for argument in arguments])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def csv_of(path, runs):
+    lines = [f"{r.model},{r.clock_hz},{r.latency_s}" for r in runs.rows]
+    path.write_text("\n".join(["model,clock_hz,latency_s", *lines]) + "\n")
+    return path
+
+
+def test_the_command_reports_and_writes_a_board(capsys, tmp_path):
+    runs = csv_of(tmp_path / "runs.csv", measured(secret_board(1.2), clocks=(120e6,)))
+    out = tmp_path / "mine.toml"
+    arguments = ("calibrate", "--board", BOARD, "--measurements", runs, "-o", out)
+    code, said, _ = command(capsys, *arguments)
+    assert code == 0
+    assert "fitted time_scale: 1 -> 1.2" in said
+    assert "mean error on networks left out: 0.0 %" in said
+    code, said, _ = command(capsys, "run", "lenet-5", "--board", out)
+    assert code == 0
+    assert "calibrated on 4 runs of lenet-5, ds-cnn, ad-autoencoder, conv-16-mnist" in said
+
+
+def test_a_refused_fit_writes_nothing_and_exits_with_1(capsys, tmp_path):
+    runs = measured(secret_board(3.0), ("lenet-5",), (120e6,))
+    out = tmp_path / "mine.toml"
+    path = csv_of(tmp_path / "runs.csv", runs)
+    code, _, wrong = command(
+        capsys, "calibrate", "--board", BOARD, "--measurements", path, "-o", out
+    )
+    assert code == 1
+    assert "keeps its parameters" in wrong
+    assert not out.exists()
+
+
+#: MLPerf Tiny v0.5, closed, reference: TFLM 2.3.1 with CMSIS-NN of 2020, milliseconds.
+REFERENCE_MS = {
+    "kws_ref_model": 181.9174,
+    "pretrainedResnet_quant": 704.2254,
+    "vww_96_int8": 600.6006,
+    "ad01_int8": 10.052,
+}
+
+
+@needs_shared
+def test_networks_left_out_of_mlperf_s_reference_are_within_twelve_percent():
+    rows = tuple(
+        Measurement(i, str(SHARED / "models" / "mlperf_tiny" / f"{name}.tflite"), ms / 1e3)
+        for i, (name, ms) in enumerate(REFERENCE_MS.items(), start=2)
+    )
+    runs = MeasurementFile("runs.csv", "0" * 64, rows)
+    found = calibrate(BOARD, runs, "cmsis-nn@2020", "gcc-Os")
+    assert not found.refused
+    assert found.fit.error_after < found.fit.error_before
+    errors = [abs(math.expm1(residual)) for residual in found.fit.left_out]
+    assert sum(errors) / len(errors) < 0.05
+    assert max(errors) < 0.12
