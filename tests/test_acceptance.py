@@ -105,6 +105,19 @@ REFUSED: dict[str, tuple[Graph, str]] = {
         one("BROADCAST_ARGS", [integers(2, 3), integers(3, 3)], activation((2,), INT32)),
         "do not broadcast",
     ),
+    "division by a constant 0": (
+        one(
+            "FLOOR_DIV",
+            [activation((2,), FLOAT32), constant(np.array([1, 0], np.float32))],
+            activation((2,), FLOAT32),
+        ),
+        "divide by 0",
+    ),
+    "root of a negative constant": (
+        one("RSQRT", [constant(np.array([2], np.int8), Q)], stored(1)),
+        "below zero",
+    ),
+    "no axes": (one("SUM", [stored(2, 3), integers()], stored(2)), "do not fill"),
     "wide steps of a table": (
         one(
             "TANH",

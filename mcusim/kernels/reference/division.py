@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mcusim.errors import InputError
-from mcusim.graph import Array, DType, Node
+from mcusim.graph import Array, DType, Node, Tensor
 from mcusim.kernels.contract import Binder, Kernel
 from mcusim.kernels.fixed_point import (
     activation_range_quantized,
@@ -26,6 +26,14 @@ from mcusim.kernels.reference.pairs import operands, run_pairs
 
 __all__ = ["KERNELS"]
 
+_INTEGER_BY_0 = "an integer is divided by 0"
+_FLOOR_BY_0 = "TFLite Micro refuses to divide by 0"
+
+
+def _divides(divisor: Tensor) -> bool:
+    """Whether a divisor has no 0 that is known before it is computed."""
+    return divisor.data is None or bool(divisor.data.all())
+
 
 def _prepare_div(node: Node) -> Binder:
     """Source: ``CalculateOpDataDiv``, ``DivElementwise`` and ``BroadcastDivSlow``."""
@@ -42,6 +50,7 @@ def _prepare_div(node: Node) -> Binder:
             "int32 inputs have a quantization",
         )
         least, most = integer_clamp(node)
+        require(_divides(second), node, _INTEGER_BY_0)
         place = f"operator {node.index} (DIV)"
         return run_pairs(node, lambda a, b: clipped(_truncated(a, b, place), least, most))
     require(second.scale > 0 and output.scale > 0, node, "a tensor has no scale")
@@ -92,7 +101,7 @@ def _divided(x: Array, exponent: Array) -> Array:
 
 def _truncated(a: Array, b: Array, place: str) -> Array:
     if not b.all():
-        raise InputError(f"{place}: an integer is divided by 0")
+        raise InputError(f"{place}: {_INTEGER_BY_0}")
     floor: Array = np.floor_divide(a, b)
     truncated: Array = floor + ((floor < 0) & (floor * b != a))
     return truncated
@@ -100,14 +109,15 @@ def _truncated(a: Array, b: Array, place: str) -> Array:
 
 def _prepare_floor_div(node: Node) -> Binder:
     """Source: ``EvalFloorDiv``, which divides in double precision."""
-    first, _, output = operands(node)
+    first, second, output = operands(node)
     supported(node, first, (DType.FLOAT32,), "input")
     require_same_type(node, first, output, "input and output")
+    require(_divides(second), node, _FLOOR_BY_0)
     place = f"operator {node.index} (FLOOR_DIV)"
 
     def quotient(a: Array, b: Array) -> Array:
         if not b.all():
-            raise InputError(f"{place}: TFLite Micro refuses to divide by 0")
+            raise InputError(f"{place}: {_FLOOR_BY_0}")
         floor: Array = np.floor(a.astype(np.float64) / b.astype(np.float64))
         return floor
 

@@ -88,9 +88,9 @@ def _check_reduction(node: Node, types: Sequence[DType]) -> None:
     supported(node, node.input(0), types, "input")
     require_same_type(node, node.input(0), node.output(), "input and output")
     require(node.input(0).elements > 0, node, "the input is empty")
-    axes = node.input(1).data
-    if axes is not None:
-        _reduced_axes(node, int32_vector(axes))
+    axes = node.input(1)
+    if axes.data is not None or not axes.elements:
+        _reduced_axes(node, [] if axes.data is None else int32_vector(axes.data))
 
 
 def _prepare_mean_or_sum(node: Node, compute_sum: bool) -> Binder:

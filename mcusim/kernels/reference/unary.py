@@ -108,6 +108,9 @@ def _prepare_rsqrt(node: Node) -> Binder:
     if source.dtype is DType.FLOAT32:
         return run_elements(node, lambda x: np.float32(1) / np.sqrt(x))
     _require_quantized(node, source, output)
+    below_zero = "TFLite Micro refuses a value below zero"
+    known = source.data
+    require(known is None or not (known < source.zero_point).any(), node, below_zero)
     limits = np.iinfo(source.dtype.numpy)
     multiplier, shift = quantize_multiplier(1.0 / (math.sqrt(source.scale) * output.scale))
     spare = 20
@@ -127,9 +130,7 @@ def _prepare_rsqrt(node: Node) -> Binder:
         def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
             array = inputs[0]
             if array is not None and array.size and int(array.min()) < source.zero_point:
-                raise InputError(
-                    f"operator {node.index} (RSQRT): TFLite Micro refuses a value below zero"
-                )
+                raise InputError(f"operator {node.index} (RSQRT): {below_zero}")
             return compute(inputs)
 
         return run
