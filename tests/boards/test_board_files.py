@@ -2,7 +2,9 @@
 
 import pytest
 
+import mcusim
 from mcusim.boards import board_names, load_board
+from tests.shared import SHARED, needs_shared
 
 #: Core, highest clock in Hz, flash and RAM in KiB: first pages of the datasheets; Svoboda et al.,
 #: EuroMLSys 2022, table 1; Heim et al., table 5.1; MLPerf Tiny's system descriptions.
@@ -87,3 +89,18 @@ def test_power_is_what_was_measured_on_the_board(name):
     board = load_board(name)
     watts = board.power.supply_v * board.power.active_a_per_hz * board.clock.default_hz
     assert watts * 1e3 == pytest.approx(MEASURED_MW[name], rel=0.01)
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("model", "milliseconds"),
+    [("01a_LeNet-MNIST_Q-full", 8.05), ("01b_ResNet20_CIFAR-10_Q-full", 449.3)],
+)
+def test_a_board_from_its_manuals_alone_predicts_what_was_measured_on_it(model, milliseconds):
+    """Heim et al., tables 5.8 and 5.9: NUCLEO-F767ZI, TFLM 2.2.0 with CMSIS-NN of 2020, -Ofast."""
+    graph = mcusim.load_model(SHARED / "models" / "heim" / f"{model}.tflite")
+    board = load_board("nucleo-f767zi")
+    estimate = mcusim.estimate(graph, board, "cmsis-nn@2020", "gcc-Ofast")
+    assert estimate.latency_s * 1e3 == pytest.approx(milliseconds, rel=0.12)
+    low, high = estimate.latency_interval_s
+    assert low < milliseconds / 1e3 < high
