@@ -34,6 +34,7 @@ from mcusim.kernels.cmsis_nn.matrix_trips import Scaling, widening_trips
 from mcusim.kernels.cmsis_nn.memory_calls import copies_call
 from mcusim.kernels.cmsis_nn.transposition import transpose_trips
 from mcusim.kernels.contract import BoundKernel, KernelCall
+from mcusim.kernels.fixed_point import activation_range_quantized
 from mcusim.kernels.reference import KERNELS as REFERENCE
 from mcusim.kernels.reference.convolution import Axis, ConvolutionShape, output_scaling, paddings
 from mcusim.kernels.reference.convolution_binding import bound_convolution
@@ -377,10 +378,13 @@ def _warnings(node: Node, shape: ConvolutionShape, configuration: Configuration)
         dilation = [node.options.integer(f"dilation_{axis}_factor", 1) for axis in "hw"]
         if dilation != [1, 1]:
             found.append(f"dilation is ignored in CMSIS-NN of {configuration.generation}")
-        if node.options.text("fused_activation_function", "NONE") != "NONE":
+        result = node.output()
+        fused = node.options.text("fused_activation_function", "NONE")
+        clamp = activation_range_quantized(fused, result.dtype, result.scale, result.zero_point)
+        if clamp != (-128, 127):
             found.append(
-                f"TFLM's glue of {configuration.generation} clamps to the range of int8, not to "
-                "the activation's"
+                f"TFLM's glue of {configuration.generation} clamps to -128..127, where the "
+                f"activation {fused} asks for {clamp[0]}..{clamp[1]}"
             )
     return tuple(found)
 
