@@ -75,8 +75,8 @@ def _list() -> None:
             name,
             board.core.name,
             f"{board.clock.default_hz / 1e6:g}",
-            f"{board.flash.bytes / 1024:g}",
-            f"{board.ram.bytes / 1024:g}",
+            f"{board.flash.bytes / 1024:.10g}",
+            f"{board.ram.bytes / 1024:.10g}",
             "yes" if board.calibrated else "no",
             board.description,
         )
