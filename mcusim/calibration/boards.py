@@ -256,6 +256,7 @@ class _Priced:
             found = estimate(graph, plain, row.runtime, row.build, clock_hz=row.clock_hz)
         except McusimError as error:
             raise InputError(f"{where}: {error}") from None
+        row = replace(row, runtime=found.runtime)  # as estimates call it
         parts, macs = _measured_parts(found, row, where)
         causes = [part.cycles_by_cause for part in parts]
         run = Run(

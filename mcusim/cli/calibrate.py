@@ -35,6 +35,8 @@ def command(
 
     if output_file and output_file.suffix != ".toml":
         raise click.UsageError("--output must end in .toml")
+    if output_file and board.endswith(".toml") and output_file.resolve() == Path(board).resolve():
+        raise click.UsageError(f"--output is the board itself, which {output_file} is to inherit")
     with console.progress(f"fitting {board}"):
         found = calibrate(board, measurements, runtime, build)
     console.show(*found.report())

@@ -166,6 +166,12 @@ def test_a_board_of_a_file_is_its_base_from_where_the_new_one_lies(tmp_path):
     assert load_board(tmp_path / "sub" / "mine.toml").calibration.time_scale == pytest.approx(1.2)
 
 
+def test_a_runtime_is_called_what_estimates_call_it():
+    runs = measured(secret_board(1.2), ("lenet-5", "ds-cnn"), (120e6,))
+    found = calibrate(BOARD, runs, "tflm@2026")
+    assert {line.software for line in found.lines} == {"tflm gcc-O3"}
+
+
 def test_few_residuals_never_make_an_interval_narrower_than_themselves():
     assert conformal_half_width([0.01] * 9, 0.3) == 0.01
     assert conformal_half_width([0.5, 0.1], 0.3) == 0.5
@@ -203,6 +209,18 @@ def test_the_command_reports_and_writes_a_board(capsys, tmp_path):
     code, said, _ = command(capsys, "run", "lenet-5", "--board", out)
     assert code == 0
     assert "calibrated on 4 runs of lenet-5, ds-cnn, ad-autoencoder, conv-16-mnist" in said
+
+
+def test_a_board_does_not_inherit_itself(capsys, tmp_path):
+    board = tmp_path / "desk.toml"
+    board.write_text(f'base = "{BOARD}"\n')
+    runs = csv_of(tmp_path / "runs.csv", measured(secret_board(1.2), ("lenet-5",), (120e6,)))
+    code, _, wrong = command(
+        capsys, "calibrate", "--board", board, "--measurements", runs, "-o", board
+    )
+    assert code == 2
+    assert "--output is the board itself" in wrong
+    assert board.read_text() == f'base = "{BOARD}"\n'
 
 
 def test_a_refused_fit_writes_nothing_and_exits_with_1(capsys, tmp_path):
