@@ -117,6 +117,14 @@ REFUSED: dict[str, tuple[Graph, str]] = {
         one("RSQRT", [constant(np.array([2], np.int8), Q)], stored(1)),
         "below zero",
     ),
+    "variable with a value": (
+        one(
+            "RELU",
+            [Tensor(0, "x", (2,), INT8, Q, np.zeros(2, np.int8), is_variable=True)],
+            stored(2),
+        ),
+        "a variable with a value",
+    ),
     "no axes": (one("SUM", [stored(2, 3), integers()], stored(2)), "do not fill"),
     "wide steps of a table": (
         one(

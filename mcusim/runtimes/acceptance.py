@@ -47,7 +47,7 @@ def accepted_nodes(graph: Graph, runtime: Runtime) -> Iterator[tuple[int, Node]]
     _require_no_cycle(graph)
     for index, subgraph in enumerate(graph.subgraphs):
         for tensor in subgraph.tensors:
-            _check_size(index, tensor)
+            _check_memory(index, tensor)
     offline_offsets(graph)
     for index, subgraph in enumerate(graph.subgraphs):
         for node in _ordered(index, subgraph):
@@ -60,8 +60,10 @@ def accepted_nodes(graph: Graph, runtime: Runtime) -> Iterator[tuple[int, Node]]
             yield index, node
 
 
-def _check_size(subgraph: int, tensor: Tensor) -> None:
+def _check_memory(subgraph: int, tensor: Tensor) -> None:
     where = f"subgraph {subgraph}: tensor {tensor.index} ({tensor.name!r})"
+    if tensor.is_variable and tensor.is_constant:
+        raise ModelError(f"{where} is a variable with a value, which TFLite Micro ignores")
     if tensor.dtype in _WITHOUT_SIZE:
         raise ModelError(
             f"{where} is of type {tensor.dtype.value}, for which TFLite Micro has no size"
