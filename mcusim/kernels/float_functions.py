@@ -1,7 +1,8 @@
 """Float functions of the C library whose results are not always the nearest float32.
 
 newlib on the device and glibc under the interpreter both descend from Sun's fdlibm; its order of
-float32 operations is followed here, so that the bits are the same.
+float32 operations is followed here, so that the bits are the same. glibc's expf is younger and
+computes in double precision.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["expm1_float32", "tanh_float32"]
+__all__ = ["exp_float32", "expm1_float32", "tanh_float32"]
 
 Float32Array: TypeAlias = npt.NDArray[np.float32]
 
@@ -34,6 +35,42 @@ _COEFFICIENTS = tuple(
         1.0,
     )
 )
+
+#: Powers 2**(i / 32) and the cubic for 2**r, r at most 1/64, of glibc's expf.
+_POWERS = np.exp2(np.arange(32) / 32)
+_CUBIC = tuple(
+    float.fromhex(value)
+    for value in ("0x1.c6af84b912394p-5", "0x1.ebfce50fac4f3p-3", "0x1.62e42ff0c52d6p-1")
+)
+#: From here on exp(x) is infinite, and zero from here down.
+_OVERFLOW, _UNDERFLOW = 88.72283935546875, -103.97208404541016
+
+
+def exp_float32(x: Float32Array) -> Float32Array:
+    """exp(x), as the interpreter's C library rounds it.
+
+    In rare cases it is one unit from the nearest float32, which a quotient doubles.
+
+    Args:
+        x: float32, any shape.
+
+    Returns:
+        float32, shape of ``x``.
+
+    Source: glibc ``expf``: x in units of ln(2) / 32, a table of powers and a cubic, in double.
+    """
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        wide = np.clip(x.astype(np.float64), _UNDERFLOW - 1, _OVERFLOW + 1)
+        units = wide * (32 / np.log(2))
+        whole = np.rint(units)
+        rest = (units - whole) / 32
+        steps = np.where(np.isnan(whole), 0, whole).astype(np.int64)
+        power = np.ldexp(_POWERS[steps % 32], (steps // 32).astype(np.int32))
+        cube, square, line = _CUBIC
+        sum_ = (cube * rest + square) * (rest * rest) + (line * rest + 1)
+        result = (sum_ * power).astype(np.float32)
+    result = np.where(x > _OVERFLOW, np.float32(np.inf), result)
+    return np.where(x < _UNDERFLOW, np.float32(0), result).astype(np.float32)
 
 
 def expm1_float32(x: Float32Array) -> Float32Array:

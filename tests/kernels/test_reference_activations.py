@@ -162,3 +162,10 @@ def test_the_radius_is_where_the_fixed_point_input_ends() -> None:
 )
 def test_recorded_outputs(stem: str) -> None:
     assert assert_golden(stem) > 10
+
+
+@pytest.mark.parametrize("x", [-6.2957506, -8.483324, 2.0297873, 4.286308, -5.7227187])
+def test_logistic_rounds_exp_as_the_c_library_does(x: float) -> None:
+    """Here exp is one unit from the nearest float, and the quotient came out two units off."""
+    graph, array = one("LOGISTIC", (1,), FLOAT32), np.array([x], np.float32)
+    assert_agrees(graph, [array])

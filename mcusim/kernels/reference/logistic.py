@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from mcusim.graph import Array, DType, Node, Tensor
 from mcusim.kernels.contract import Binder, Kernel, KernelCall
@@ -18,7 +17,7 @@ from mcusim.kernels.fixed_point import (
     saturating_left_shift,
     saturating_rounding_doubling_high_mul,
 )
-from mcusim.kernels.float_functions import tanh_float32
+from mcusim.kernels.float_functions import exp_float32, tanh_float32
 from mcusim.kernels.gemmlowp_functions import exp_on_negative_values, one_over_one_plus_x
 from mcusim.kernels.lookup_tables import logistic_int16, tanh_int16
 from mcusim.kernels.reference.checks import require, require_counts, require_same_type, supported
@@ -170,15 +169,10 @@ def _checked_log2(scale: float) -> tuple[int, bool]:
     return nearest, abs(float(log2) - nearest) < 1e-3
 
 
-def _exp(x: Array) -> npt.NDArray[np.float32]:
-    """exp rounded once from double precision, where a C library is at most one unit off."""
-    return np.exp(x.astype(np.float64)).astype(np.float32)
-
-
 def _logistic_floats(x: Array) -> Array:
     """Source: ``reference_ops::Logistic``."""
     one = np.float32(1)
-    result = np.where(x < _CUTOFF_LOWER, _exp(x), one / (one + _exp(-x)))
+    result = np.where(x < _CUTOFF_LOWER, exp_float32(x), one / (one + exp_float32(-x)))
     return np.where(x > _CUTOFF_UPPER, one, result)
 
 
