@@ -190,6 +190,23 @@ def test_loops_compile_where_nothing_can_be_written(monkeypatch, tmp_path):
     assert made[2:] == [True, False]
 
 
+def test_a_full_disk_does_not_stop_the_compiler(monkeypatch, tmp_path):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("numba.core.caching.IndexDataCacheFile._save_index", full)
+    assert compiler.njit(cache=True)(lambda x: x + 4)(1) == 5
+
+
+def test_boards_that_nest_too_deep_or_never_end(capsys, model, tmp_path):
+    path = tmp_path / "deep.toml"
+    path.write_text("a = " + "[" * 100_000)
+    assert "nests its values too deep" in refused(capsys, "run", model, "--board", path)
+    assert "is a device" in refused(capsys, "run", model, "--board", "/dev/zero")
+
+
 def test_the_folder_of_compiled_loops_is_the_user_s_own(monkeypatch, tmp_path):
     monkeypatch.setattr(compiler.tempfile, "gettempdir", lambda: str(tmp_path))
     folder = Path(compiler._own_folder())

@@ -130,6 +130,8 @@ def _found(content: _Content, key: str, name: str, shipped: tuple[str, ...]) -> 
 def _read(path: Path, shipped: tuple[str, ...], below: tuple[Path, ...]) -> _Content:
     """The values of a file over those of its base, with the place of each."""
     try:
+        if path.is_char_device():
+            raise BoardError(f"{path}: is a device, not a .toml file")
         text = path.read_text(encoding="utf-8")
         values = tomllib.loads(text)
     except FileNotFoundError:
@@ -140,6 +142,8 @@ def _read(path: Path, shipped: tuple[str, ...], below: tuple[Path, ...]) -> _Con
         raise BoardError(f"{path}: is not a text file in UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise BoardError(f"{path}: is not TOML: {error}") from None
+    except RecursionError:
+        raise BoardError(f"{path}: nests its values too deep") from None
     values.setdefault("name", path.stem)
     found = origins(text, path.name)
     content = _Content(str(path), values, found)

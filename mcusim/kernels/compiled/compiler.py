@@ -6,6 +6,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -29,7 +30,7 @@ def njit(*, cache: bool) -> Callable[[_Function], _Function]:
     def compiled(function: _Function) -> _Function:
         loops: Any = function
         try:
-            return cast(_Function, numba.njit(cache=cache)(loops))
+            return cast(_Function, _unhindered(numba.njit(cache=cache)(loops)))
         except RuntimeError:
             # Numba found no place for its cache.
             settings: Any = numba.config
@@ -40,6 +41,19 @@ def njit(*, cache: bool) -> Callable[[_Function], _Function]:
             return compiled(function)
 
     return compiled
+
+
+def _unhindered(dispatcher: Any) -> Any:
+    """The compiled function, which a full disk does not stop: it only keeps nothing then."""
+    store = dispatcher._cache
+    save = store.save_overload
+
+    def save_if_possible(*overload: Any) -> None:
+        with suppress(OSError):
+            save(*overload)
+
+    store.save_overload = save_if_possible
+    return dispatcher
 
 
 def _own_folder() -> str | None:
