@@ -212,6 +212,22 @@ def test_a_loop_without_end_is_an_error(monkeypatch):
         mcusim.run(graph, np.zeros(1, np.int32))
 
 
+@pytest.mark.parametrize(
+    ("subgraphs", "sentence"),
+    [
+        ((), "no subgraph"),
+        ((Subgraph("s", (), (3,), (), ()),), "its input is tensor 3, there are 0"),
+        ((Subgraph("s", (), (), (-1,), ()),), "its output is tensor -1"),
+        ((Subgraph("s", (), (), (), (Operator("RELU", (0,), ()),)),), "refers to tensor 0"),
+    ],
+)
+def test_graphs_made_in_code_that_refer_to_nothing(subgraphs, sentence):
+    graph = Graph(subgraphs, name="made")
+    for refuse in (mcusim.Interpreter, plan):
+        with pytest.raises(ModelError, match=f"made: .*{sentence}"):
+            refuse(graph)
+
+
 def test_subgraphs_nested_too_deep():
     tensors = (Tensor(0, "x", (1,), INT32),)
     subgraphs = [

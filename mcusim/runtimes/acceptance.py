@@ -44,6 +44,10 @@ def accepted_nodes(graph: Graph, runtime: Runtime) -> Iterator[tuple[int, Node]]
         UnsupportedOperatorError: the runtime itself would refuse an operator.
         ModelError: the graph is inconsistent, or no device holds it.
     """
+    if not graph.subgraphs:
+        raise ModelError("it has no subgraph")
+    for index, subgraph in enumerate(graph.subgraphs):
+        _check_indices(index, subgraph)
     _require_no_cycle(graph)
     for index, subgraph in enumerate(graph.subgraphs):
         for tensor in subgraph.tensors:
@@ -58,6 +62,24 @@ def accepted_nodes(graph: Graph, runtime: Runtime) -> Iterator[tuple[int, Node]]
                     f"mcusim has no kernel for it in runtime {runtime.name}"
                 )
             yield index, node
+
+
+def _check_indices(index: int, subgraph: Subgraph) -> None:
+    """Refuse what refers to tensors that are not there; a file's reader did that already."""
+    count = len(subgraph.tensors)
+    for what, indices in (("input", subgraph.inputs), ("output", subgraph.outputs)):
+        for i in indices:
+            if not 0 <= i < count:
+                raise ModelError(f"subgraph {index}: its {what} is tensor {i}, there are {count}")
+    for number, operator in enumerate(subgraph.operators):
+        wrong = [i for i in operator.inputs if not -1 <= i < count]
+        wrong += [i for i in operator.outputs if not 0 <= i < count]
+        wrong += [i for i in operator.intermediates if not -1 <= i < count]
+        if wrong:
+            raise ModelError(
+                f"operator {number} ({operator.name}) refers to tensor {wrong[0]}, "
+                f"there are {count}"
+            )
 
 
 def _check_memory(subgraph: int, tensor: Tensor) -> None:
