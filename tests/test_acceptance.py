@@ -125,6 +125,29 @@ REFUSED: dict[str, tuple[Graph, str]] = {
         ),
         "a variable with a value",
     ),
+    "bias of tensor -1": (
+        one(
+            "DEPTHWISE_CONV_2D",
+            [
+                stored(1, 2, 2, 1),
+                constant(np.ones((1, 1, 1, 1), np.int8), quantized(0.1)),
+                None,
+            ],
+            stored(1, 2, 2, 1),
+            "DepthwiseConv2DOptions",
+            padding="SAME",
+            stride_w=1,
+            stride_h=1,
+            depth_multiplier=1,
+            dilation_w_factor=1,
+            dilation_h_factor=1,
+        ),
+        "tensor -1",
+    ),
+    "two handles": (
+        one("VAR_HANDLE", [], activation((2,), INT32), "VarHandleOptions", shared_name="a"),
+        "one handle",
+    ),
     "no axes": (one("SUM", [stored(2, 3), integers()], stored(2)), "do not fill"),
     "wide steps of a table": (
         one(

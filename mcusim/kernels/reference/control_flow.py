@@ -172,9 +172,17 @@ def _prepare_call_once(node: Node, graph: Graph, subgraph: int, resources: Resou
 
 
 def _prepare_var_handle(node: Node, graph: Graph, subgraph: int, resources: Resources) -> Step:
+    output = node.output()
+    require(
+        not node.inputs
+        and len(node.outputs) == 1
+        and output.elements == 1
+        and output.dtype in (DType.RESOURCE, DType.INT32),
+        node,
+        f"it makes one handle from nothing, not {output.elements} elements of {output.dtype.value}",
+    )
     container = node.options.text("container") if "container" in node.options else None
     identifier = resources.identifier(container, node.options.text("shared_name"))
-    output = node.output()
     resources.handles[subgraph, output.index] = identifier
     handle = np.broadcast_to(np.int32(identifier), (1, *output.shape))
 

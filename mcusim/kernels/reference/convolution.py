@@ -335,9 +335,15 @@ def check_bias(
     """The optional bias, one element for each output channel.
 
     Raises:
-        UnsupportedOperatorError: its type or its size is another.
+        UnsupportedOperatorError: its type or its size is another, or it stands in the inputs but is
+            left out.
     """
     bias = node.optional_input(position)
+    require(
+        bias is not None or len(node.inputs) <= position,
+        node,
+        "its bias is tensor -1, which TFLite Micro reads all the same",
+    )
     if bias is not None:
         supported(node, bias, allowed, "bias")
         require(
