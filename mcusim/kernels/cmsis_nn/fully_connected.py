@@ -25,7 +25,7 @@ from mcusim.kernels.cmsis_nn.vector_matrix_trips import (
     vec_mat_mult_t_s16_trips,
     vector_sum_trips,
 )
-from mcusim.kernels.contract import BoundKernel, KernelCall
+from mcusim.kernels.contract import BoundKernel, KernelCall, Trips
 from mcusim.kernels.reference.checks import require
 from mcusim.kernels.reference.convolution import Axis, ConvolutionShape
 from mcusim.kernels.reference.dense import Rescaling
@@ -95,39 +95,39 @@ def _int16_calls(
     batches: int, product: VectorByMatrix, configuration: Configuration
 ) -> tuple[KernelCall, ...]:
     """``arm_fully_connected_s16`` and what it calls."""
-    outer, inner = "arm_fully_connected_s16", "arm_nn_vec_mat_mult_t_s16"
-    return (
-        KernelCall(
-            outer,
-            profile_name(outer, configuration),
-            {"call": 1, "batch": batches},
-            reason=f"int16 by int8: {outer}",
-        ),
-        KernelCall(
-            inner,
-            profile_name(inner, configuration),
-            vec_mat_mult_t_s16_trips(batches, product, configuration.simd),
-            macs=batches * product.outputs * product.columns,
-        ),
-    )
+    trips = vec_mat_mult_t_s16_trips(batches, product, configuration.simd)
+    return _plain_calls("s16", "int16 by int8", trips, batches, product, configuration)
 
 
 def _int4_calls(
     batches: int, product: VectorByMatrix, configuration: Configuration
 ) -> tuple[KernelCall, ...]:
     """``arm_fully_connected_s4`` and what it calls."""
-    outer, inner = "arm_fully_connected_s4", "arm_nn_vec_mat_mult_t_s4"
+    trips = vec_mat_mult_t_s4_trips(batches, product, configuration.simd)
+    return _plain_calls("s4", "weights of int4", trips, batches, product, configuration)
+
+
+def _plain_calls(
+    kind: str,
+    why: str,
+    trips: Trips,
+    batches: int,
+    product: VectorByMatrix,
+    configuration: Configuration,
+) -> tuple[KernelCall, ...]:
+    """A dense function without wrapper, and the product of each row that it calls."""
+    outer, inner = f"arm_fully_connected_{kind}", f"arm_nn_vec_mat_mult_t_{kind}"
     return (
         KernelCall(
             outer,
             profile_name(outer, configuration),
             {"call": 1, "batch": batches},
-            reason=f"weights of int4: {outer}",
+            reason=f"{why}: {outer}",
         ),
         KernelCall(
             inner,
             profile_name(inner, configuration),
-            vec_mat_mult_t_s4_trips(batches, product, configuration.simd),
+            trips,
             macs=batches * product.outputs * product.columns,
         ),
     )

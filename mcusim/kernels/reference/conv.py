@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,12 @@ from mcusim.kernels.reference.convolution import (
     check_arity,
     check_bias,
     convolution_shape,
-    output_scaling,
 )
 from mcusim.kernels.reference.convolution_binding import (
     ImageKernel,
     Preparation,
     bound_convolution,
+    convolution_binder,
 )
 from mcusim.kernels.reference.convolution_windows import window_plan
 
@@ -81,12 +80,7 @@ def uses_int32_sums(node: Node) -> bool:
 
 
 def _prepare(node: Node) -> Binder:
-    shape = conv_shape(node)
-    source = node.input(0)
-    if source.dtype is DType.FLOAT32:
-        return partial(_bind_float, node, shape)
-    scaling = output_scaling(node, source, node.input(1), shape.out_channels)
-    return partial(_bind_integer, node, shape, scaling)
+    return convolution_binder(node, 0, conv_shape(node), _bind_float, _bind_integer)
 
 
 def _bind_float(node: Node, shape: ConvolutionShape) -> BoundKernel:

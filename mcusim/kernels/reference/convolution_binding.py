@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
 
-from mcusim.graph import Array, Node
-from mcusim.kernels.contract import BoundKernel
+from mcusim.graph import Array, DType, Node
+from mcusim.kernels.contract import Binder, BoundKernel
+from mcusim.kernels.reference.convolution import ConvolutionShape, OutputScaling, output_scaling
 
-__all__ = ["ImageKernel", "Preparation", "bound_convolution"]
+__all__ = ["ImageKernel", "Preparation", "bound_convolution", "convolution_binder"]
 
 #: Computes ``[image][row][column][channel]`` outputs, in place, from inputs of that layout.
 ImageKernel: TypeAlias = Callable[[Array, Array], None]
 
 #: Makes an :data:`ImageKernel` from a filter and a bias, both as the file has them.
 Preparation: TypeAlias = Callable[[Array, Array | None], ImageKernel]
+
+
+def convolution_binder(
+    node: Node,
+    at_input: int,
+    shape: ConvolutionShape,
+    bind_float: Callable[[Node, ConvolutionShape], BoundKernel],
+    bind_integer: Callable[[Node, ConvolutionShape, OutputScaling], BoundKernel],
+) -> Binder:
+    """Choose how a checked convolution is bound, and scale the outputs of an integer one.
+
+    Args:
+        node: the operator.
+        at_input: which input is the input; the filter is input 1.
+        shape: the node's shape, checked.
+        bind_float: binds a float32 convolution.
+        bind_integer: binds any other.
+
+    Raises:
+        UnsupportedOperatorError: the scales cannot be those of an integer convolution.
+    """
+    source = node.input(at_input)
+    if source.dtype is DType.FLOAT32:
+        return partial(bind_float, node, shape)
+    scaling = output_scaling(node, source, node.input(1), shape.out_channels)
+    return partial(bind_integer, node, shape, scaling)
 
 
 def bound_convolution(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from mcusim.graph import Array, DType, Node
@@ -16,9 +14,13 @@ from mcusim.kernels.reference.convolution import (
     check_arity,
     check_bias,
     convolution_shape,
-    output_scaling,
 )
-from mcusim.kernels.reference.convolution_binding import ImageKernel, Preparation, bound_convolution
+from mcusim.kernels.reference.convolution_binding import (
+    ImageKernel,
+    Preparation,
+    bound_convolution,
+    convolution_binder,
+)
 from mcusim.kernels.reference.convolution_windows import window_plan
 
 __all__ = ["KERNELS", "depthwise_shape", "depthwise_trips", "integer_depthwise"]
@@ -65,12 +67,7 @@ def depthwise_shape(node: Node) -> ConvolutionShape:
 
 
 def _prepare(node: Node) -> Binder:
-    shape = depthwise_shape(node)
-    source = node.input(0)
-    if source.dtype is DType.FLOAT32:
-        return partial(_bind_float, node, shape)
-    scaling = output_scaling(node, source, node.input(1), shape.out_channels)
-    return partial(_bind_integer, node, shape, scaling)
+    return convolution_binder(node, 0, depthwise_shape(node), _bind_float, _bind_integer)
 
 
 def _bind_float(node: Node, shape: ConvolutionShape) -> BoundKernel:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,13 @@ from mcusim.kernels.reference.convolution import (
     check_extents,
     check_filter,
     check_rank,
-    output_scaling,
     paddings,
 )
-from mcusim.kernels.reference.convolution_binding import ImageKernel, bound_convolution
+from mcusim.kernels.reference.convolution_binding import (
+    ImageKernel,
+    bound_convolution,
+    convolution_binder,
+)
 
 __all__ = ["KERNELS", "transposed_shape", "transposed_trips"]
 
@@ -98,12 +100,7 @@ def transposed_shape(node: Node) -> ConvolutionShape:
 
 
 def _prepare(node: Node) -> Binder:
-    shape = transposed_shape(node)
-    source = node.input(2)
-    if source.dtype is DType.FLOAT32:
-        return partial(_bind_float, node, shape)
-    scaling = output_scaling(node, source, node.input(1), shape.out_channels)
-    return partial(_bind_integer, node, shape, scaling)
+    return convolution_binder(node, 2, transposed_shape(node), _bind_float, _bind_integer)
 
 
 def _bind_float(node: Node, shape: ConvolutionShape) -> BoundKernel:
