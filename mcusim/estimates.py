@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mcusim.boards import Board, Cycles
+from mcusim.boards import Board, Calibration, Cycles
 from mcusim.instruction_mix import InstructionMix
 from mcusim.runtimes import FlashPart, MemoryPlan, RamPart
 
@@ -97,7 +97,7 @@ class Estimate:
         runtime: the software that runs the model.
         build: compiler and flag.
         clock_hz: clock of the core.
-        placement: where code and weights lie.
+        placement: where code, weights, arena and stack lie.
         layers: one a layer, in order.
         invoke: what the interpreter's loop takes beside the layers.
         construct: building the interpreter, once; not part of an inference.
@@ -143,6 +143,12 @@ class Estimate:
         return self.invoke.energy_j + sum(layer.energy_j for layer in self.layers)
 
     @property
+    def energy_above_idle_j(self) -> float | None:
+        """Energy beyond that of a core that waits as long, in joules; None if that is unknown."""
+        idle_w = self.board.power.idle_w(self.clock_hz)
+        return None if idle_w is None else self.energy_j - idle_w * self.latency_s
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates of one inference, those on padding included."""
         return sum(layer.macs for layer in self.layers)
@@ -183,6 +189,8 @@ class Estimate:
                 "ram_bytes": self.board.ram.bytes,
                 "flash_bytes": self.board.flash.bytes,
                 "supply_v": self.board.power.supply_v,
+                "regulator": self.board.power.regulator,
+                "calibration": _calibration_dict(self.board.calibration),
             },
             "runtime": self.runtime,
             "build": self.build,
@@ -192,6 +200,7 @@ class Estimate:
             "latency_interval_s": list(self.latency_interval_s),
             "energy_j": self.energy_j,
             "energy_interval_j": list(self.energy_interval_j),
+            "energy_above_idle_j": self.energy_above_idle_j,
             "cycles": self.cycles,
             "macs": self.macs,
             "instructions": self.instructions.to_dict(),
@@ -212,6 +221,20 @@ class Estimate:
             "allocate": _part_dict(self.allocate),
             "warnings": list(self.warnings),
         }
+
+
+def _calibration_dict(fitted: Calibration | None) -> dict[str, Any] | None:
+    """What the board was calibrated on, and the factors that were fitted."""
+    if fitted is None:
+        return None
+    return {
+        "measured_on": fitted.measured_on,
+        "runs": fitted.runs,
+        "software": list(fitted.software),
+        "time_scale": fitted.time_scale,
+        "fetch_wait_scale": fitted.fetch_wait_scale,
+        "constant_wait_scale": fitted.constant_wait_scale,
+    }
 
 
 def _part_dict(part: PartEstimate) -> dict[str, Any]:

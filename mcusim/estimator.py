@@ -7,16 +7,27 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mcusim.boards import Board, price, time_bounds, without_fpu
+from mcusim.boards import (
+    PLACES,
+    Board,
+    MemoryTraffic,
+    Power,
+    Regulator,
+    external_energy_j,
+    price,
+    time_bounds,
+    without_fpu,
+)
 from mcusim.errors import InputError, ModelError
 from mcusim.estimates import Estimate, LayerEstimate, PartEstimate, TensorSummary
-from mcusim.graph import Graph, Tensor
+from mcusim.graph import Graph, Node, Tensor
 from mcusim.instruction_mix import InstructionMix
 from mcusim.kernels.closest import PricedBuild, closest_profile
 from mcusim.kernels.contract import KernelCall
+from mcusim.layer_traffic import code_traffic, layer_traffic
 from mcusim.runtimes import LayerPlan, Plan, flash, legacy_q7, plan, static_ram
 
-__all__ = ["BUILDS", "PLACES", "estimate", "rounds_once"]
+__all__ = ["BUILDS", "estimate", "rounds_once"]
 
 #: Compilers and flags that kernels were counted with, or that have a counted one close by.
 #: ``-asm`` is ``CMSIS_NN_USE_REQUANTIZE_INLINE_ASSEMBLY``, ``-sr`` rounds once.
@@ -32,9 +43,6 @@ BUILDS = (
     "gcc-O3-sr",
 )
 
-#: What may be placed, and where.
-PLACES = {"code": ("flash", "ram"), "weights": ("flash", "ram")}
-
 #: Standard normal quantile of a two-sided 90 % interval.
 _Z90 = 1.645
 
@@ -48,6 +56,8 @@ def estimate(
     clock_hz: float | None = None,
     fpu: bool | None = None,
     placement: Mapping[str, str] | None = None,
+    supply_v: float | None = None,
+    regulator: Regulator | None = None,
 ) -> Estimate:
     """Estimate time, energy and memory of one inference.
 
@@ -58,7 +68,11 @@ def estimate(
         build: compiler and flag, one of :data:`BUILDS`.
         clock_hz: clock of the core; the board's own when None.
         fpu: False for a build that does not use the FPU; the core's own when None.
-        placement: where ``"code"`` and ``"weights"`` lie: ``"flash"``, unless said ``"ram"``.
+        placement: memory in which ``"code"``, ``"weights"``, ``"arena"`` and ``"stack"`` lie, one
+            of the board's :attr:`~mcusim.boards.Board.places`; code and weights lie in
+            ``"flash"``, the others in ``"ram"``, unless said otherwise.
+        supply_v: supply voltage; the board's own when None.
+        regulator: ``"ldo"`` or ``"smps"``; the board's own when None.
 
     Returns:
         The estimate.
@@ -67,9 +81,9 @@ def estimate(
         InputError: a setting does not fit the board, or there is no such runtime or build.
         ModelError: the runtime cannot run the model.
     """
-    board = _with_fpu(board, fpu)
+    board = _with_supply(_with_fpu(board, fpu), supply_v, regulator)
     rate_hz = _clock(board, clock_hz)
-    places = _placement(placement or {})
+    places = _placement(board, placement or {})
     builds = (*BUILDS, *legacy_q7.BUILDS) if runtime == legacy_q7.RUNTIME else BUILDS
     if build not in builds:
         raise InputError(f"there is no build {build!r}; {_suggestion(build, builds)}")
@@ -131,15 +145,9 @@ class _Pricing:
 
     def layer(self, layer: LayerPlan) -> LayerEstimate:
         node = layer.node
-        constants = [t for t in node.inputs if t is not None and t.is_constant]
         macs = sum(call.macs for call in layer.calls)
-        held = float(sum(t.bytes for t in constants))
-        # The reference kernels load a weight for every product, CMSIS-NN's convolutions for two.
-        weight_bytes = max((t.dtype.bits / 8 for t in constants if t.elements > 1), default=0.0)
-        pixels = 2 if layer.calls[0].kernel.startswith("arm_convolve") else 1
-        read = max(held, macs * weight_bytes / pixels) if held else 0.0
         misaligned = layer.misaligned.further_accesses
-        part = self.part(layer.calls, read, held, misaligned)
+        part = self.part(layer.calls, node, misaligned)
         return LayerEstimate(
             **vars(part),
             index=node.index,
@@ -154,8 +162,7 @@ class _Pricing:
     def part(
         self,
         calls: Sequence[KernelCall],
-        constant_bytes_read: float = 0.0,
-        constant_bytes_held: float = 0.0,
+        node: Node | None = None,
         misaligned_accesses: float = 0.0,
     ) -> PartEstimate:
         builds = [self._build_of(call) for call in calls]
@@ -166,24 +173,27 @@ class _Pricing:
         mix = sum(mixes[1:], mixes[0]) if mixes else InstructionMix.zero()
         total = mix.total
         error = sum(m.total * b.error for m, (_, b) in zip(mixes, priced, strict=True))
+        code = code_traffic(priced, self.board.core.extra.instruction_bytes)
+        traffic = layer_traffic(node, calls, mix, code) if node else MemoryTraffic(code)
         cycles = price(
             self.board,
             self.clock_hz,
             mix,
-            code_in_flash=self.places["code"] == "flash",
-            constant_bytes_read=constant_bytes_read if self.places["weights"] == "flash" else 0.0,
-            constant_bytes_held=constant_bytes_held,
+            traffic,
+            placement=self.places,
             misaligned_accesses=misaligned_accesses,
         )
-        power = self.board.power
+        latency_s = cycles.total / self.clock_hz
+        energy_j = latency_s * self.board.power.active_w(self.clock_hz)
+        energy_j += external_energy_j(self.board, traffic, self.places)
         return PartEstimate(
             # A reason stands with the function that was chosen; the others are what it calls.
             kernel=_joined(c.kernel for c in calls if c.reason) or _joined(c.kernel for c in calls),
             reason=_joined(call.reason for call in calls),
             instructions=mix,
             cycles_by_cause=cycles,
-            latency_s=cycles.total / self.clock_hz,
-            energy_j=cycles.total * power.supply_v * power.active_a_per_hz,
+            latency_s=latency_s,
+            energy_j=energy_j,
             priced_by=_joined(f"{b.profile} {b.key}" for _, b in priced),
             is_exact=bool(priced) and all(b.is_exact for _, b in priced),
             error=error / total if total else 0.0,
@@ -224,24 +234,46 @@ def _with_fpu(board: Board, fpu: bool | None) -> Board:
 
 
 def _clock(board: Board, clock_hz: float | None) -> float:
-    clock = board.clock
-    if clock_hz is None:
-        return float(clock.default_hz)
-    if not clock.min_hz <= clock_hz <= clock.max_hz:
+    clock, supply_v = board.clock, board.power.supply_v
+    rate_hz = float(clock.default_hz if clock_hz is None else clock_hz)
+    max_hz = min(clock.max_hz, board.flash.max_hz_at(supply_v))
+    if not clock.min_hz <= rate_hz <= max_hz:
+        at = f" at {supply_v:g} V" if max_hz < clock.max_hz else ""
         raise InputError(
-            f"{board.name} runs at {clock.min_hz / 1e6:g} to {clock.max_hz / 1e6:g} MHz, "
-            f"not at {clock_hz / 1e6:g} MHz"
+            f"{board.name} runs at {clock.min_hz / 1e6:g} to {max_hz / 1e6:g} MHz{at}, "
+            f"not at {rate_hz / 1e6:g} MHz"
         )
-    return float(clock_hz)
+    return rate_hz
 
 
-def _placement(given: Mapping[str, str]) -> dict[str, str]:
+def _with_supply(board: Board, supply_v: float | None, regulator: Regulator | None) -> Board:
+    if supply_v is None and regulator is None:
+        return board
+    if regulator not in (None, "ldo", "smps"):
+        raise InputError(f"a regulator is 'ldo' or 'smps', not {regulator!r}")
+    if supply_v is not None and not 0 < supply_v < math.inf:
+        raise InputError(f"a supply voltage is above 0 V, not {supply_v:g} V")
+    try:
+        power: Power = board.power.with_supply(supply_v, regulator)
+    except ValueError:
+        raise InputError(
+            f"{board.name}: the current through its {regulator} is not known; give `power.core_v`"
+        ) from None
+    return board.model_copy(update={"power": power})
+
+
+def _placement(board: Board, given: Mapping[str, str]) -> dict[str, str]:
     for what, where in given.items():
         if what not in PLACES:
             raise InputError(f"{what!r} cannot be placed; {_suggestion(what, PLACES)}")
-        if where not in PLACES[what]:
-            raise InputError(f"{what} lies in {' or '.join(PLACES[what])}, not in {where!r}")
-    return {what: given.get(what, "flash") for what in PLACES}
+        fixed = ("flash", "ram") if PLACES[what] == "flash" else ("ram",)
+        named = [name for name in board.places if name not in fixed]
+        if PLACES[what] == "ram":
+            named = [name for name in named if "flash" not in name]
+        if where not in (*fixed, *named):
+            also = f"; {board.name} also has {', '.join(named)}" if named else ""
+            raise InputError(f"{what} lies in {' or '.join(fixed)}, not in {where!r}{also}")
+    return PLACES | dict(given)
 
 
 def _suggestion(word: str, known: Iterable[str]) -> str:

@@ -10,15 +10,35 @@ from mcusim.boards.files import (
     read_board_file,
     without_fpu,
 )
-from mcusim.boards.timing import Cycles, price
+from mcusim.boards.memory import Flash, Memory, MemoryPath
+from mcusim.boards.power import Power, Regulator
+from mcusim.boards.timing import Cycles, external_energy_j, price
+from mcusim.boards.traffic import (
+    PLACES,
+    CodeTraffic,
+    ConstantStream,
+    MemoryTraffic,
+    WorkingTraffic,
+)
 
 __all__ = [
+    "PLACES",
     "Board",
     "BoardFile",
     "Calibration",
+    "CodeTraffic",
+    "ConstantStream",
     "Core",
     "Cycles",
+    "Flash",
+    "Memory",
+    "MemoryPath",
+    "MemoryTraffic",
+    "Power",
+    "Regulator",
+    "WorkingTraffic",
     "board_names",
+    "external_energy_j",
     "load_board",
     "price",
     "read_board_file",

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from mcusim.boards.calibration import Calibration
-from mcusim.boards.core import Core, Ratio, Strict
+from mcusim.boards.core import Core, Strict
+from mcusim.boards.memory import Flash, Memory, MemoryPath, Ram
+from mcusim.boards.power import Power
 
-__all__ = ["Board", "Clock", "Flash", "Power", "Ram", "Region"]
-
-_Count = Annotated[int, Field(ge=0)]
+__all__ = ["Board", "Clock", "Region"]
 
 #: Where a memory lies, and its size in bytes.
-Region = tuple[_Count, PositiveInt]
+Region = tuple[Annotated[int, Field(ge=0)], PositiveInt]
 
 
 class Clock(Strict):
@@ -32,71 +32,19 @@ class Clock(Strict):
         return self
 
 
-class Flash(Strict):
-    """Program memory and what stands between it and the core.
-
-    Attributes:
-        bytes: size.
-        line_bytes: what one access to the memory array returns.
-        wait_states: pairs of a clock in Hz and the wait states needed up to it, rising.
-        icache_bytes: cache for instructions; 0 for none.
-        dcache_bytes: cache for constants; 0 for none.
-        fetch_miss_rate: share of the lines fetched for instructions that wait for the array.
-    """
-
-    bytes: PositiveInt
-    line_bytes: PositiveInt
-    wait_states: Annotated[tuple[tuple[PositiveInt, _Count], ...], Field(min_length=1)]
-    icache_bytes: _Count
-    dcache_bytes: _Count
-    fetch_miss_rate: Annotated[float, Field(ge=0, le=1)]
-
-    @field_validator("wait_states")
-    @classmethod
-    def _rising(cls, value: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
-        if list(value) != sorted(value) or len({clock for clock, _ in value}) != len(value):
-            raise ValueError("pairs of clock and wait states must rise")
-        return value
-
-    def wait_states_at(self, clock_hz: float) -> int:
-        """Wait states of one access at a clock; those of the highest clock beyond the table."""
-        return next((ws for limit, ws in self.wait_states if clock_hz <= limit), self.slowest)
-
-    @property
-    def slowest(self) -> int:
-        """Wait states at the highest clock."""
-        return self.wait_states[-1][1]
-
-
-class Ram(Strict):
-    """Working memory on the chip, without wait states."""
-
-    bytes: PositiveInt
-
-
-class Power(Ratio):
-    """Supply while the core computes.
-
-    Attributes:
-        supply_v: supply voltage.
-        active_a_per_hz: supply current for each Hz of clock.
-    """
-
-    supply_v: PositiveFloat
-    active_a_per_hz: PositiveFloat
-
-
 class Board(Strict):
     """A board as a TOML file describes it.
 
     Attributes:
         name: name of the file.
         description: what it is, for people.
-        core: the CPU.
+        core: the CPU, with the board's own overrides.
+        core_overrides: what the board changes of its core's file.
         calibrated: whether measured runs have been fitted.
         clock: of the core.
         flash: program memory.
         ram: working memory.
+        memory: memories that wait, beside flash, by the name of their region.
         power: supply.
         calibration: what was fitted beside the other keys; None without measured runs.
         regions: where each memory lies, by name; ``"flash"`` is :attr:`flash`.
@@ -106,10 +54,12 @@ class Board(Strict):
     name: str
     description: str
     core: Core
+    core_overrides: Mapping[str, Any] = Field(default_factory=dict)
     calibrated: bool
     clock: Clock
     flash: Flash
     ram: Ram
+    memory: Mapping[str, Memory] = Field(default_factory=dict)
     power: Power
     calibration: Calibration | None = None
     regions: Mapping[str, Region] = Field(default_factory=dict)
@@ -126,3 +76,20 @@ class Board(Strict):
         if self.calibration and not self.calibrated:
             raise ValueError("calibrated must be true where there is a table calibration")
         return self
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Memories in which something may be placed; ``"ram"`` is any that does not wait."""
+        return tuple(dict.fromkeys(("flash", "ram", *self.regions, *self.memory)))
+
+    def path(self, place: str, clock_hz: float) -> MemoryPath:
+        """A memory as the core sees it at a clock.
+
+        Args:
+            place: one of :attr:`places`; what has no table of its own does not wait.
+            clock_hz: clock of the core.
+        """
+        if place == "flash":
+            return self.flash.path(clock_hz, self.power.supply_v)
+        memory = self.memory.get(place)
+        return memory.path(clock_hz, self.flash) if memory else MemoryPath()

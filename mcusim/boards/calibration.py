@@ -19,13 +19,15 @@ class Calibration(Ratio):
         runs: how many they are.
         software: runtimes and builds measured, ``"<runtime> <build>"``.
         time_scale: factor on every cycle.
-        constant_wait_scale: factor on the cycles that wait for constants in flash.
+        fetch_wait_scale: factor on the cycles that wait for instructions.
+        constant_wait_scale: factor on the cycles that wait for constants.
     """
 
     measured_on: str
     runs: PositiveInt
     software: Annotated[tuple[str, ...], Field(min_length=1)]
     time_scale: PositiveFloat
+    fetch_wait_scale: Annotated[float, Field(ge=0)]
     constant_wait_scale: Annotated[float, Field(ge=0)]
 
 

@@ -24,6 +24,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 _BOARDS = ("board_models",)
 _CORES = ("board_models", "cores")
+_OVERRIDES = "core_overrides"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def read_board_file(name: str | Path) -> BoardFile:
     if not isinstance(core_name, str):
         raise BoardError(_at(content, "core", "must be the name of a core, such as cortex-m4"))
     path = _found(content, "core", core_name, _CORES)
-    core, core_origins = _core(path)
+    core, core_origins = _core(path, _overrides(content), content.origins)
     board = _validated(
         Board, _Content(content.file, content.values | {"core": core}, content.origins)
     )
@@ -91,14 +92,32 @@ def without_fpu(board: Board) -> Board:
     Raises:
         BoardError: the core that stands for it is not there.
     """
-    return board.model_copy(
-        update={"core": _core(_find(board.core.without_fpu, "core", *_CORES))[0]}
-    )
+    path = _find(board.core.without_fpu, "core", *_CORES)
+    return board.model_copy(update={"core": _core(path, board.core_overrides, {})[0]})
 
 
-def _core(path: Path) -> tuple[Core, dict[str, Origin]]:
+def _core(
+    path: Path, overrides: Mapping[str, Any], board_origins: Mapping[str, Origin]
+) -> tuple[Core, dict[str, Origin]]:
+    """A core's file under what a board changes of it."""
     content = _read(path, _CORES, ())
-    return _validated(Core, content), content.origins
+    above = {
+        key.removeprefix(_OVERRIDES + "."): origin
+        for key, origin in board_origins.items()
+        if key.startswith(_OVERRIDES + ".")
+    }
+    merged = _Content(
+        content.file, _merged(content.values, overrides), {**content.origins, **above}
+    )
+    return _validated(Core, merged), merged.origins
+
+
+def _overrides(content: _Content) -> Mapping[str, Any]:
+    found = content.values.get(_OVERRIDES, {})
+    if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
+        example = "tables of a core's file, such as [core_overrides.cycles]"
+        raise BoardError(_at(content, _OVERRIDES, f"must hold {example}"))
+    return found
 
 
 def _names(*folder: str) -> tuple[str, ...]:

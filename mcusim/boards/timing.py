@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from mcusim.boards.board import Board
+from mcusim.boards.memory import MemoryPath
+from mcusim.boards.traffic import (
+    PLACES,
+    CodeTraffic,
+    ConstantStream,
+    MemoryTraffic,
+    WorkingTraffic,
+)
 from mcusim.instruction_mix import InstructionMix
 
-__all__ = ["Cycles", "price"]
+__all__ = ["Cycles", "external_energy_j", "price"]
+
+#: A core fetches words, so that a line of code is entered at a multiple of this.
+_FETCH_BYTES = 4.0
 
 
 @dataclass(frozen=True)
@@ -16,65 +30,148 @@ class Cycles:
 
     Attributes:
         core: executing, with memory that never waits.
-        fetch: waiting for instructions from flash.
-        data: waiting for constants from flash.
+        fetch: waiting for instructions.
+        data: waiting for constants.
+        working: waiting for activations and the stack.
     """
 
     core: float
     fetch: float
     data: float
+    working: float = 0.0
 
     @property
     def total(self) -> float:
         """All of them."""
-        return self.core + self.fetch + self.data
+        return self.core + self.fetch + self.data + self.working
 
 
 def price(
     board: Board,
     clock_hz: float,
     mix: InstructionMix,
+    traffic: MemoryTraffic | None = None,
     *,
-    code_in_flash: bool = True,
-    constant_bytes_read: float = 0.0,
-    constant_bytes_held: float = 0.0,
+    placement: Mapping[str, str] | None = None,
     misaligned_accesses: float = 0.0,
 ) -> Cycles:
     """Price an instruction mix, whatever it was counted from.
-
-    Fetching asks flash for a new line after every ``line_bytes`` of instructions and at every
-    taken branch; ``fetch_miss_rate`` of these wait. Constants that outgrow the data cache are
-    streamed: each line waits once, or each access when there is no data cache. What measured runs
-    showed beyond that scales the cycles.
 
     Args:
         board: where it runs.
         clock_hz: clock of the core, which sets the wait states.
         mix: what is executed.
-        code_in_flash: whether instructions come from flash.
-        constant_bytes_read: bytes of constants that these instructions read from flash.
-        constant_bytes_held: size of those constants in flash.
+        traffic: what it asks of memory; loops that every cache holds, and no constants, when None.
+        placement: memory of each of :data:`~mcusim.boards.traffic.PLACES`, one of the board's
+            :attr:`~mcusim.boards.Board.places`; the usual one where it is not named.
         misaligned_accesses: accesses that words at odd addresses take beyond their first.
 
     Returns:
         Cycles, by cause.
     """
-    flash = board.flash
-    wait_states = flash.wait_states_at(clock_hz)
-    lines = mix.total * board.core.extra.instruction_bytes / flash.line_bytes + mix.taken_branches
-    fetch = lines * flash.fetch_miss_rate * wait_states if code_in_flash else 0.0
-    # A product reads a constant and an activation, so constants are at most half of what is loaded.
-    waiting = min(constant_bytes_read, mix.loaded_bytes / 2)
-    unit_bytes = float(flash.line_bytes)
-    if not flash.dcache_bytes:
-        accesses = mix["load_accesses"]
-        unit_bytes = mix.loaded_bytes / accesses if accesses else unit_bytes
-    elif constant_bytes_held <= flash.dcache_bytes:
-        waiting = min(waiting, constant_bytes_held)
-    core = board.core.cycles_of(mix)
-    core += misaligned_accesses * board.core.extra.misaligned_access_cycles
-    data = waiting / unit_bytes * wait_states
+    traffic = traffic or MemoryTraffic()
+    where = PLACES | dict(placement or {})
+    paths = {place: board.path(memory, clock_hz) for place, memory in where.items()}
+    extra = board.core.extra
+    core = board.core.cycles_of(mix) + misaligned_accesses * extra.misaligned_access_cycles
+    fetched = mix.total * extra.instruction_bytes
+    code = traffic.code or CodeTraffic.tight(mix, extra.instruction_bytes)
+    fetch = _fetch_cycles(paths["code"], code, core / fetched if fetched else 0.0)
+    weights = paths["weights"]
+    data = sum(_waits(weights, stream) for stream in traffic.constants) * weights.wait_cycles
+    working = sum(
+        _working_waits(paths[place], moved) * paths[place].wait_cycles
+        for place, moved in (("arena", traffic.arena), ("stack", traffic.stack))
+    )
     if fitted := board.calibration:
         scale = fitted.time_scale
-        return Cycles(core * scale, fetch * scale, data * fitted.constant_wait_scale * scale)
-    return Cycles(core, fetch, data)
+        return Cycles(
+            core * scale,
+            fetch * fitted.fetch_wait_scale * scale,
+            data * fitted.constant_wait_scale * scale,
+            working * scale,
+        )
+    return Cycles(core, fetch, data, working)
+
+
+def external_energy_j(
+    board: Board, traffic: MemoryTraffic, placement: Mapping[str, str] | None = None
+) -> float:
+    """Energy of what is moved from and to memories that take some of their own, in joules."""
+    where = PLACES | dict(placement or {})
+    energy = 0.0
+    for place, memory in where.items():
+        path = board.path(memory, board.clock.default_hz)
+        if not path.energy_j_per_byte:
+            continue
+        if place == "code":
+            code = traffic.code
+            moved = _missed_bytes(path, code) if code else 0.0
+        elif place == "weights":
+            moved = sum(_waits(path, s) * _unit(path, s.access_bytes) for s in traffic.constants)
+        else:
+            use = traffic.arena if place == "arena" else traffic.stack
+            moved = _working_waits(path, use) * _unit(path, use.access_bytes)
+        energy += moved * path.energy_j_per_byte
+    return energy
+
+
+def _fetch_cycles(path: MemoryPath, code: CodeTraffic, cycles_per_byte: float) -> float:
+    """Cycles that wait for instructions.
+
+    A line that is read anew waits in full where a branch leads to it. One that follows in order
+    does so too without prefetch; with it, only for what reading takes longer than executing the
+    line before. A cache serves loops whose code it holds. One that keeps only what branches
+    waited for holds the target, while the lines after it are read ahead again at each turn, the
+    first of them while no more than the rest of the target's line is executed.
+    """
+    wait = path.wait_cycles
+    if not wait:
+        return 0.0
+    line = path.line_bytes
+    entered = code.taken_branches
+    followed = np.maximum((code.instruction_bytes - entered * min(_FETCH_BYTES, line)) / line, 0.0)
+    late = max(0.0, wait + 1 - cycles_per_byte * line) if path.prefetch else wait
+    anew = entered * wait + followed * late
+    missing = _missing(path, code)
+    cycles = missing * anew
+    if path.icache_bytes and path.icache_holds == "targets" and path.prefetch:
+        rest = cycles_per_byte * (line + _FETCH_BYTES) / 2
+        first = np.minimum(followed, entered)
+        cycles += (1 - missing) * (first * max(0.0, wait + 1 - rest) + (followed - first) * late)
+    return float(cycles.sum())
+
+
+def _missing(path: MemoryPath, code: CodeTraffic) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Share of the code of each loop that the cache does not hold from turn to turn."""
+    cache = path.icache_bytes
+    if not cache:
+        return np.ones_like(code.footprint_bytes)
+    # Of a loop as large as the cache all stays; of one twice as large nothing does.
+    return np.clip(code.footprint_bytes / cache - 1, 0.0, 1.0)
+
+
+def _missed_bytes(path: MemoryPath, code: CodeTraffic) -> float:
+    return float((_missing(path, code) * code.instruction_bytes).sum())
+
+
+def _waits(path: MemoryPath, stream: ConstantStream) -> float:
+    """Accesses that wait: constants that outgrow the cache are streamed, at each reading anew."""
+    if not path.dcache_bytes:
+        return stream.bytes_read / stream.access_bytes
+    unit = _unit(path, stream.access_bytes)
+    if stream.bytes_held <= path.dcache_bytes:
+        return min(stream.bytes_read, stream.bytes_held) / unit
+    if stream.rows > path.dcache_rows:
+        return stream.bytes_read / stream.access_bytes
+    return stream.bytes_read / unit
+
+
+def _unit(path: MemoryPath, access_bytes: float) -> float:
+    return max(path.dcache_fill_bytes, access_bytes) if path.dcache_bytes else access_bytes
+
+
+def _working_waits(path: MemoryPath, use: WorkingTraffic) -> float:
+    if not path.wait_cycles or not path.dcache_bytes:
+        return use.accesses
+    return min(use.accesses, use.bytes_touched / _unit(path, use.access_bytes))

@@ -1,7 +1,7 @@
 """Few parameters of a board from few measured runs: which, how well, and whether to trust them.
 
 Measured and predicted times are compared as logarithms of their ratio. A run's predicted cycles are
-``time_scale * (core + fetch_miss_rate * lines + constant_wait_scale * constants)``.
+``time_scale * (core + fetch_wait_scale * fetch + constant_wait_scale * constants)``.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _Floats = npt.NDArray[np.float64]
 #: What a parameter may be, and a change of it that matters, for comparing singular values.
 _LIMITS = {
     "time_scale": (0.25, 4.0, 1.0),
-    "fetch_miss_rate": (0.0, 1.0, 0.05),
+    "fetch_wait_scale": (0.0, 4.0, 1.0),
     "constant_wait_scale": (0.0, 4.0, 1.0),
 }
 #: Sets of parameters to try, the fewest first.
 _CANDIDATES = (
     ("time_scale",),
-    ("time_scale", "fetch_miss_rate"),
+    ("time_scale", "fetch_wait_scale"),
     ("time_scale", "constant_wait_scale"),
-    ("time_scale", "fetch_miss_rate", "constant_wait_scale"),
+    ("time_scale", "fetch_wait_scale", "constant_wait_scale"),
 )
 #: Runs repeat within about 2 %; a parameter must then be known to half of a change that matters.
 _LEAST_SINGULAR_VALUE = 0.02 / 0.5
@@ -53,12 +53,12 @@ class Parameters:
 
     Attributes:
         time_scale: factor on every cycle.
-        fetch_miss_rate: share of the fetched lines that wait.
+        fetch_wait_scale: factor on cycles that wait for instructions.
         constant_wait_scale: factor on cycles that wait for constants.
     """
 
     time_scale: float
-    fetch_miss_rate: float
+    fetch_wait_scale: float
     constant_wait_scale: float
 
 
@@ -70,14 +70,14 @@ class Run:
         group: runs of one group are left out together.
         measured: cycles measured.
         core: cycles with memory that never waits.
-        lines: cycles waiting for instructions if every fetched line waited.
+        fetch: cycles waiting for instructions.
         constants: cycles waiting for constants.
     """
 
     group: Hashable
     measured: float
     core: float
-    lines: float
+    fetch: float
     constants: float
 
 
@@ -179,7 +179,7 @@ def _cycles(runs: Sequence[Run], p: Parameters) -> _Floats:
     return np.array(
         [
             p.time_scale
-            * (run.core + p.fetch_miss_rate * run.lines + p.constant_wait_scale * run.constants)
+            * (run.core + p.fetch_wait_scale * run.fetch + p.constant_wait_scale * run.constants)
             for run in runs
         ]
     )
@@ -195,7 +195,7 @@ def _jacobian(runs: Sequence[Run], p: Parameters, names: Sequence[str]) -> _Floa
     inner = _cycles(runs, p) / p.time_scale
     columns = {
         "time_scale": np.full(len(runs), 1 / p.time_scale),
-        "fetch_miss_rate": np.array([run.lines for run in runs]) / inner,
+        "fetch_wait_scale": np.array([run.fetch for run in runs]) / inner,
         "constant_wait_scale": np.array([run.constants for run in runs]) / inner,
     }
     return np.stack([columns[name] * _LIMITS[name][2] for name in names], axis=1)

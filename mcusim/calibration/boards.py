@@ -115,14 +115,10 @@ class BoardCalibration:
             f"base = {_quoted(base)}",
             f"calibrated = true    # {by}, {self.source.name}",
         ]
-        if "fetch_miss_rate" in fit.fitted:
-            text += [
-                "",
-                "[flash]",
-                f"fetch_miss_rate = {fit.parameters.fetch_miss_rate:.6g}    # {by}",
-            ]
-        scale, waits = fit.parameters.time_scale, fit.parameters.constant_wait_scale
-        kept = "" if "constant_wait_scale" in fit.fitted else "kept: the runs do not tell it"
+        fitted = {
+            name: by if name in fit.fitted else "kept: the runs do not tell it"
+            for name in vars(fit.parameters)
+        }
         width = "runs left out, conformal" if fit.left_out else "the core's spread: one network"
         text += [
             "",
@@ -130,8 +126,10 @@ class BoardCalibration:
             f"measured_on = {_quoted(f'{count} runs of {models}')}",
             f"runs = {count}    # rows of {self.source.name}",
             f"software = [{', '.join(map(_quoted, software))}]    # runtimes and builds measured",
-            f"time_scale = {scale:.6g}    # {by}",
-            f"constant_wait_scale = {waits:.6g}    # {kept or by}",
+            *(
+                f"{name} = {getattr(fit.parameters, name):.6g}    # {fitted[name]}"
+                for name in fitted
+            ),
             *_bounds(fit.half_width, width),
         ]
         if self.current:
@@ -243,13 +241,8 @@ class _Priced:
     @classmethod
     def of(cls, board: Board, row: Measurement, file: str, many: bool) -> _Priced:
         where = f"{file}, line {row.line}"
-        # Every line waits, and nothing is scaled: what the parameters multiply.
-        plain = board.model_copy(
-            update={
-                "flash": board.flash.model_copy(update={"fetch_miss_rate": 1.0}),
-                "calibration": None,
-            }
-        )
+        # Nothing is scaled: what the parameters multiply.
+        plain = board.model_copy(update={"calibration": None})
         assert row.runtime is not None and row.build is not None
         try:
             graph = load_model(row.model)
@@ -262,7 +255,7 @@ class _Priced:
         run = Run(
             row.model if many else (row.model, row.layer),
             row.latency_s * found.clock_hz,
-            sum(cause.core for cause in causes),
+            sum(cause.core + cause.working for cause in causes),
             sum(cause.fetch for cause in causes),
             sum(cause.data for cause in causes),
         )
@@ -272,7 +265,7 @@ class _Priced:
 
     def cycles(self, parameters: Parameters) -> float:
         run, p = self.run, parameters
-        waits = p.fetch_miss_rate * run.lines + p.constant_wait_scale * run.constants
+        waits = p.fetch_wait_scale * run.fetch + p.constant_wait_scale * run.constants
         return p.time_scale * (run.core + waits)
 
     def check_units(self, board: Board, where: str) -> None:
@@ -281,8 +274,7 @@ class _Priced:
         each = f", {self.run.measured / self.macs:,.3g} cycles a MAC" if self.macs else ""
         _check_unit(where, f"a latency of {row.latency_s:.4g} s{each}", row.latency_s / expected_s)
         if row.energy_j is not None:
-            power_w = board.power.supply_v * board.power.active_a_per_hz * self.clock_hz
-            ratio = row.energy_j / row.latency_s / power_w
+            ratio = row.energy_j / row.latency_s / board.power.active_w(self.clock_hz)
             _check_unit(where, f"an energy of {row.energy_j:.4g} J", ratio)
 
     def line(self, fit: TimeFit, index: int, board: Board, start: Parameters) -> CalibrationLine:
@@ -330,8 +322,9 @@ def _check_unit(where: str, what: str, ratio: float) -> None:
 
 def _start(board: Board) -> Parameters:
     held = board.calibration
-    scale, waits = (held.time_scale, held.constant_wait_scale) if held else (1.0, 1.0)
-    return Parameters(scale, board.flash.fetch_miss_rate, waits)
+    if held is None:
+        return Parameters(1.0, 1.0, 1.0)
+    return Parameters(held.time_scale, held.fetch_wait_scale, held.constant_wait_scale)
 
 
 def _half_width(board: Board) -> float:
@@ -373,8 +366,7 @@ def _current(
     logs: dict[object, list[float]] = {}
     for row, priced in zip(rows, found, strict=True):
         if row.energy_j is not None:
-            current_a = row.energy_j / row.latency_s / power.supply_v
-            ratio = current_a / priced.clock_hz / power.active_a_per_hz
+            ratio = row.energy_j / row.latency_s / power.active_w(priced.clock_hz)
             logs.setdefault(priced.run.group, []).append(math.log(ratio))
     if not logs:
         return None

@@ -18,7 +18,7 @@ BOARD = "nucleo-l4r5zi"
 NETWORKS = ("lenet-5", "ds-cnn", "ad-autoencoder", "conv-16-mnist")
 
 
-def secret_board(time_scale=1.0, fetch_miss_rate=0.02):
+def secret_board(time_scale=1.0, constant_wait_scale=1.0):
     """The board as nature made it: not what its file says."""
     board = load_board(BOARD)
     scaled = Calibration(
@@ -26,12 +26,12 @@ def secret_board(time_scale=1.0, fetch_miss_rate=0.02):
         runs=1,
         software=("none",),
         time_scale=time_scale,
-        constant_wait_scale=1,
+        fetch_wait_scale=1,
+        constant_wait_scale=constant_wait_scale,
         measured_over_predicted_low=1,
         measured_over_predicted_high=1,
     )
-    flash = board.flash.model_copy(update={"fetch_miss_rate": fetch_miss_rate})
-    return board.model_copy(update={"calibrated": True, "calibration": scaled, "flash": flash})
+    return board.model_copy(update={"calibrated": True, "calibration": scaled})
 
 
 def measured(board, networks=NETWORKS, clocks=(16e6, 120e6), factors=None, energy=None):
@@ -54,11 +54,11 @@ def measured(board, networks=NETWORKS, clocks=(16e6, 120e6), factors=None, energ
 
 
 def test_hidden_parameters_are_found_within_two_percent():
-    runs = measured(secret_board(1.12, 0.08), energy=1.1)
+    runs = measured(secret_board(1.12, 2.5), energy=1.1)
     found = calibrate(BOARD, runs)
-    assert found.fit.fitted == ("time_scale", "fetch_miss_rate")
+    assert found.fit.fitted == ("time_scale", "constant_wait_scale")
     assert found.fit.parameters.time_scale == pytest.approx(1.12, rel=0.02)
-    assert found.fit.parameters.fetch_miss_rate == pytest.approx(0.08, rel=0.02)
+    assert found.fit.parameters.constant_wait_scale == pytest.approx(2.5, rel=0.02)
     stated = load_board(BOARD).power.active_a_per_hz
     assert found.current.active_a_per_hz == pytest.approx(1.1 * stated, rel=0.02)
     assert not found.refused
@@ -70,7 +70,7 @@ def test_runs_at_one_clock_of_like_networks_tell_the_time_scale_alone():
     found = calibrate(BOARD, runs)
     assert found.fit.fitted == ("time_scale",)
     assert found.fit.parameters.time_scale == pytest.approx(1.2, rel=0.02)
-    assert found.fit.parameters.fetch_miss_rate == load_board(BOARD).flash.fetch_miss_rate
+    assert found.fit.parameters.fetch_wait_scale == 1
 
 
 def test_one_run_fits_the_time_scale_and_keeps_the_core_s_spread():
@@ -136,7 +136,7 @@ def test_layers_are_compared_one_by_one():
 
 
 def test_the_written_board_predicts_what_was_measured_and_says_on_what(tmp_path):
-    secret = secret_board(1.12, 0.08)
+    secret = secret_board(1.12, 2.5)
     found = calibrate(BOARD, measured(secret, energy=1.1))
     path = tmp_path / "mine.toml"
     path.write_text(found.toml(tmp_path))

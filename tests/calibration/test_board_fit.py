@@ -7,12 +7,12 @@ import pytest
 
 from mcusim.calibration.board_fit import Parameters, Run, fit_time
 
-STATED = Parameters(1.0, 0.02, 1.0)
+STATED = Parameters(1.0, 1.0, 1.0)
 PRIOR = math.log(1.6 / 0.9) / 2
 
 
 def cycles(run, p):
-    waits = p.fetch_miss_rate * run.lines + p.constant_wait_scale * run.constants
+    waits = p.fetch_wait_scale * run.fetch + p.constant_wait_scale * run.constants
     return p.time_scale * (run.core + waits)
 
 
@@ -20,9 +20,9 @@ def networks(rng, count, true, scatter):
     """Measured runs of networks that take what no parameter tells times what the board says."""
     for group in range(count):
         core = rng.lognormal(15, 1)
-        run = Run(group, 1.0, core, core * rng.uniform(0.6, 1.3), core * rng.uniform(0.02, 0.3))
+        run = Run(group, 1.0, core, core * rng.uniform(0.012, 0.026), core * rng.uniform(0.02, 0.3))
         measured = cycles(run, true) * rng.lognormal(0, scatter)
-        yield Run(group, measured, run.core, run.lines, run.constants)
+        yield Run(group, measured, run.core, run.fetch, run.constants)
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
@@ -30,7 +30,7 @@ def test_nine_of_ten_new_networks_lie_in_the_interval_and_nearer_than_before(cou
     rng = np.random.default_rng(count)
     inside, before, after = [], [], []
     for _ in range(40):
-        true = Parameters(rng.lognormal(0.15, 0.12), rng.uniform(0.01, 0.05), rng.uniform(0.4, 1.3))
+        true = Parameters(rng.lognormal(0.15, 0.12), rng.uniform(0.5, 2.5), rng.uniform(0.4, 1.3))
         fit = fit_time(list(networks(rng, count, true, 0.05)), STATED, PRIOR)
         if fit.is_worse:
             continue

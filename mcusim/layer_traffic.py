@@ -1,0 +1,116 @@
+"""What a layer asks of memory, from its shapes and from the loops of its kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from mcusim.boards import CodeTraffic, ConstantStream, MemoryTraffic, WorkingTraffic
+from mcusim.graph import Node, Tensor
+from mcusim.instruction_mix import CLASSES, FIELDS, InstructionMix
+from mcusim.kernels.closest import PricedBuild
+from mcusim.kernels.contract import KernelCall
+
+__all__ = ["code_traffic", "layer_traffic"]
+
+_Floats = npt.NDArray[np.float64]
+
+_ISSUED = np.array([float(name in CLASSES) for name in FIELDS])
+_TAKEN = np.array([float(name.startswith("taken_")) for name in FIELDS])
+#: What pushes, pops and spills move lies on the stack.
+_STACK = ("load_multiple", "store_multiple", "float_load_multiple", "float_store_multiple")
+
+
+def code_traffic(
+    priced: Sequence[tuple[KernelCall, PricedBuild]], instruction_bytes: float
+) -> CodeTraffic | None:
+    """Loops of the kernels that run for one layer.
+
+    One turn of a loop is about as long as its code, and a loop that turns more often is taken to
+    lie within those that turn less often.
+
+    Args:
+        priced: kernels, and what prices each.
+        instruction_bytes: mean size of an instruction.
+
+    Returns:
+        The loops; None without kernels.
+    """
+    if not priced:
+        return None
+    turns, per_turn = [], []
+    for call, build in priced:
+        own = build.profile == build.kernel
+        for position, level in enumerate(build.build.levels):
+            name, times = (level, 1.0) if own else build.levels.get(level, (level, 1.0))
+            if count := call.trips.get(name, 0.0):
+                turns.append(times * count)
+                per_turn.append(build.build.per_turn[position])
+    if not turns:
+        return None
+    rows = np.array(per_turn)
+    # A fitted turn can be a little below zero where two levels share their instructions.
+    size = np.maximum(rows @ _ISSUED, 0.0) * instruction_bytes
+    return CodeTraffic.nested(np.array(turns), size, rows @ _TAKEN)
+
+
+def layer_traffic(
+    node: Node,
+    calls: Sequence[KernelCall],
+    mix: InstructionMix,
+    code: CodeTraffic | None,
+) -> MemoryTraffic:
+    """Code, constants and activations of a layer.
+
+    Args:
+        node: the operator with its tensors.
+        calls: the kernels it runs.
+        mix: what they execute.
+        code: their loops.
+    """
+    constants = tuple(_streams(node, calls, mix))
+    accesses = mix["load_accesses"] + mix["store_accesses"]
+    on_stack = min(2.0 * sum(mix[name] for name in _STACK), accesses)
+    of_constants = sum(stream.bytes_read / stream.access_bytes for stream in constants)
+    moved = max(0.0, accesses - on_stack - of_constants)
+    touched = sum(t.bytes for t in (*_variable(node.inputs), *_variable(node.outputs)))
+    width = (mix.loaded_bytes + mix.stored_bytes) / accesses if accesses else 4.0
+    return MemoryTraffic(
+        code,
+        constants,
+        WorkingTraffic(moved, float(touched), width),
+        WorkingTraffic(on_stack, min(4.0 * on_stack, 512.0)),
+    )
+
+
+def _variable(tensors: Iterable[Tensor | None]) -> Iterator[Tensor]:
+    return (t for t in tensors if t is not None and not t.is_constant)
+
+
+def _streams(
+    node: Node, calls: Sequence[KernelCall], mix: InstructionMix
+) -> Iterator[ConstantStream]:
+    """How the kernels of a layer read its constants."""
+    constants = [t for t in node.inputs if t is not None and t.is_constant]
+    held = float(sum(t.bytes for t in constants))
+    if not held:
+        return
+    macs = sum(call.macs for call in calls)
+    weights = max(constants, key=lambda t: t.elements)
+    weight_bytes = weights.dtype.bits / 8
+    library = any(call.kernel.startswith("arm_") for call in calls)
+    # The reference kernels load a weight for every product, CMSIS-NN's convolutions for two pixels.
+    pixels = 2 if library and node.name == "CONV_2D" else 1
+    read = max(held, macs * weight_bytes / pixels) if weights.elements > 1 else held
+    # A product reads a constant and an activation, so constants are at most half of what is loaded.
+    read = min(read, mix.loaded_bytes / 2)
+    access = max(weight_bytes, 4.0) if library and weight_bytes < 4 else weight_bytes
+    rows = 2 if library else 1
+    if node.name == "DEPTHWISE_CONV_2D":
+        # Channels lie side by side, so that the taps of a channel are as many places apart.
+        rows = weights.elements // weights.shape[-1] if weights.shape else 1
+    elif library and node.name == "FULLY_CONNECTED":
+        rows = 4
+    yield ConstantStream(read, held, access, rows)
