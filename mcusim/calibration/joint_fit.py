@@ -1,0 +1,201 @@
+"""Scales of time for every core and board at once, from all published runs together.
+
+A run's cycles are ``time_scale * (core + fetch_wait_scale * fetch + constant_wait_scale * data)``.
+The logarithm of a board's time scale lies around its core's, a core's around that of all cores:
+what few runs of a board leave open is taken from other boards. Runs of closed runtimes take part
+with an unknown factor for each pair of runtime and network, so that they tell only what one board
+takes of another's time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from mcusim.calibration.priced_runs import PricedRun
+
+__all__ = ["BoardScales", "JointFit", "fit_jointly"]
+
+_T = TypeVar("_T")
+_Floats = npt.NDArray[np.float64]
+
+#: Standard deviations of logarithms, before any run is seen. What the model of a core lacks (a
+#: share of its instructions' cycles), what boards of one core differ by (buses, linking, compiler),
+#: and what the waits of one memory system may be off by.
+_ALL_CORES = 0.2
+_CORE = 0.1
+_BOARD = 0.06
+_FETCH = 0.3
+_CONSTANTS = 0.3
+_FACTOR = 1.0
+#: Of one run: another compiler's code of the same sources; other kernels of closed software.
+_KNOWN_NOISE = 0.04
+_CLOSED_NOISE = 0.08
+#: Residuals of runs up to this many standard deviations count in full.
+_ROBUST = 2.0
+_STEPS, _CONVERGED = 50, 1e-7
+
+
+@dataclass(frozen=True)
+class BoardScales:
+    """Factors on what a board's files predict.
+
+    Attributes:
+        time_scale: on every cycle.
+        fetch_wait_scale: on cycles that wait for instructions.
+        constant_wait_scale: on cycles that wait for data.
+    """
+
+    time_scale: float = 1.0
+    fetch_wait_scale: float = 1.0
+    constant_wait_scale: float = 1.0
+
+    def cycles(self, run: PricedRun) -> float:
+        """Cycles of a run with these scales."""
+        return self.time_scale * (
+            run.core_cycles
+            + self.fetch_wait_scale * run.fetch_cycles
+            + self.constant_wait_scale * run.data_cycles
+        )
+
+
+@dataclass(frozen=True)
+class JointFit:
+    """Scales of cores and of boards.
+
+    Attributes:
+        cores: time scale by core; only those with a run.
+        boards: scales by board; only those with a run.
+        any_core: time scale of a core without a run.
+    """
+
+    cores: dict[str, float] = field(default_factory=dict)
+    boards: dict[str, BoardScales] = field(default_factory=dict)
+    any_core: float = 1.0
+
+    def of(self, board: str, core: str) -> BoardScales:
+        """Scales of a board; its core's where it has no run, or those of any core."""
+        found = self.boards.get(board)
+        return found or BoardScales(self.cores.get(core, self.any_core))
+
+
+def fit_jointly(known: Sequence[PricedRun], closed: Sequence[PricedRun] = ()) -> JointFit:
+    """Fit all scales by least squares on logarithms, large residuals counting less.
+
+    Args:
+        known: runs of software that was counted.
+        closed: runs of closed software, priced as software that was counted.
+    """
+    if not known:
+        return JointFit()
+    problem = _Problem(tuple(known), tuple(closed))
+    x = np.zeros(problem.size)
+    for _ in range(_STEPS):
+        residuals, slopes = problem.residuals(x), problem.jacobian(x)
+        # Weights of the soft L1 loss: a residual of a few standard deviations counts less.
+        weights = np.ones_like(residuals)
+        of_runs = residuals[: problem.runs]
+        weights[: problem.runs] = (1 + (of_runs / _ROBUST) ** 2) ** -0.25
+        weighted = slopes * weights[:, None]
+        step = np.linalg.solve(weighted.T @ weighted, -weighted.T @ (residuals * weights))
+        x = x + step
+        if np.abs(step).max() < _CONVERGED:
+            break
+    return problem.fit(x)
+
+
+class _Problem:
+    """Residuals of the runs and of what is known beforehand, in standard deviations."""
+
+    def __init__(self, known: tuple[PricedRun, ...], closed: tuple[PricedRun, ...]) -> None:
+        runs = (*known, *closed)
+        self._cores = _unique(run.core for run in runs)
+        self._boards = _unique(run.run.board for run in runs)
+        self._factors = _unique((run.run.runtime, run.run.model) for run in closed)
+        core_of = {run.run.board: self._cores.index(run.core) for run in runs}
+        self._core_of = np.array([core_of[board] for board in self._boards], dtype=np.intp)
+        self._board = np.array([self._boards.index(run.run.board) for run in runs], dtype=np.intp)
+        self._factor = np.array(
+            [self._factors.index((run.run.runtime, run.run.model)) for run in closed], dtype=np.intp
+        )
+        self._measured = np.log([run.measured for run in runs])
+        self._core_cycles = np.array([run.core_cycles for run in runs])
+        self._fetch_cycles = np.array([run.fetch_cycles for run in runs])
+        self._data_cycles = np.array([run.data_cycles for run in runs])
+        self._noise = np.array([_KNOWN_NOISE] * len(known) + [_CLOSED_NOISE] * len(closed))
+        self._known = len(known)
+        self._priors = np.array(
+            [_ALL_CORES]
+            + [_CORE] * len(self._cores)
+            + [_BOARD] * len(self._boards)
+            + [_FETCH] * len(self._boards)
+            + [_CONSTANTS] * len(self._boards)
+            + [_FACTOR] * len(self._factors)
+        )
+
+    @property
+    def runs(self) -> int:
+        """Runs, whose residuals come first."""
+        return len(self._measured)
+
+    @property
+    def size(self) -> int:
+        """Parameters."""
+        return 1 + len(self._cores) + 3 * len(self._boards) + len(self._factors)
+
+    def _split(self, x: _Floats) -> tuple[float, _Floats, _Floats, _Floats, _Floats, _Floats]:
+        cores, boards = len(self._cores), len(self._boards)
+        ends = np.cumsum([1, cores, boards, boards, boards])
+        every, *rest = np.split(x, ends)
+        return float(every[0]), rest[0], rest[1], rest[2], rest[3], rest[4]
+
+    def residuals(self, x: _Floats) -> _Floats:
+        """Float64, shape ``(runs + parameters,)``."""
+        every, cores, boards, fetch, data, factors = self._split(x)
+        scale = every + cores[self._core_of] + boards
+        of_runs = self._measured - np.log(self._inner(fetch, data)) - scale[self._board]
+        of_runs[self._known :] -= factors[self._factor]
+        return np.concatenate([of_runs / self._noise, x / self._priors])
+
+    def jacobian(self, x: _Floats) -> _Floats:
+        """Float64, shape ``(runs + parameters, parameters)``."""
+        _, _, _, fetch, data, _ = self._split(x)
+        runs, at = np.arange(len(self._measured)), self._board
+        inner = self._inner(fetch, data)
+        cores, boards = len(self._cores), len(self._boards)
+        slopes = np.zeros((len(runs), self.size))
+        slopes[:, 0] = 1
+        slopes[runs, 1 + self._core_of[at]] = 1
+        first = 1 + cores
+        slopes[runs, first + at] = 1
+        slopes[runs, first + boards + at] = np.exp(fetch[at]) * self._fetch_cycles / inner
+        slopes[runs, first + 2 * boards + at] = np.exp(data[at]) * self._data_cycles / inner
+        slopes[runs[self._known :], first + 3 * boards + self._factor] = 1
+        return np.concatenate([-slopes / self._noise[:, None], np.diag(1 / self._priors)])
+
+    def _inner(self, fetch: _Floats, data: _Floats) -> _Floats:
+        waits = np.exp(fetch[self._board]) * self._fetch_cycles
+        cycles: _Floats = self._core_cycles + waits + np.exp(data[self._board]) * self._data_cycles
+        return cycles
+
+    def fit(self, x: _Floats) -> JointFit:
+        every, cores, boards, fetch, data, _ = self._split(x)
+        of_core = {name: math.exp(every + cores[i]) for i, name in enumerate(self._cores)}
+        of_board = {
+            name: BoardScales(
+                math.exp(every + cores[self._core_of[i]] + boards[i]),
+                math.exp(fetch[i]),
+                math.exp(data[i]),
+            )
+            for i, name in enumerate(self._boards)
+        }
+        return JointFit(of_core, of_board, math.exp(every))
+
+
+def _unique(values: Iterable[_T]) -> list[_T]:
+    return list(dict.fromkeys(values))
