@@ -2,6 +2,7 @@
 
 __all__ = [
     "BoardError",
+    "ImageError",
     "InputError",
     "McusimError",
     "ModelError",
@@ -27,3 +28,7 @@ class BoardError(McusimError):
 
 class InputError(McusimError):
     """Inputs or settings that do not fit the model, the board or the command."""
+
+
+class ImageError(InputError):
+    """A firmware image is damaged, or not of a kind that a Cortex-M can run."""
