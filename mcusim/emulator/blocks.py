@@ -1,0 +1,297 @@
+"""Basic blocks of Thumb code, decoded once into the vocabulary of :mod:`mcusim.instruction_mix`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcusim.instruction_mix import FIELDS
+
+__all__ = ["Block", "Ending", "decode_block"]
+
+_POSITION = {name: position for position, name in enumerate(FIELDS)}
+
+
+class Ending(Enum):
+    """How a block ends."""
+
+    FALLS_THROUGH = "falls through"
+    CONDITIONAL = "conditional branch"
+    UNCONDITIONAL = "branch"
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Instructions that are executed one after the other.
+
+    Attributes:
+        address: of the first.
+        size: in bytes.
+        vector: float64, in the order of :data:`~mcusim.instruction_mix.FIELDS`: what one execution
+            counts, without the branch at the end being taken.
+        instructions: how many; those that an IT condition skips are among them.
+        conditional: how many stand under an IT condition, branches left out.
+        ending: whether and how it ends in a branch.
+        literal_loads: loads relative to the pc.
+        literal_bytes: bytes that these read.
+        calls: whether it ends in a call.
+        waits_for_event: whether it ends in WFE.
+        unmasks: whether it may allow interrupts: it writes a special register.
+        undecoded: instructions that the disassembler does not know; counted as ``alu``.
+    """
+
+    address: int
+    size: int
+    vector: npt.NDArray[np.float64]
+    instructions: int
+    conditional: int = 0
+    ending: Ending = Ending.FALLS_THROUGH
+    literal_loads: int = 0
+    literal_bytes: int = 0
+    calls: bool = False
+    waits_for_event: bool = False
+    unmasks: bool = False
+    undecoded: int = 0
+
+    @property
+    def end(self) -> int:
+        """Address behind the last instruction."""
+        return self.address + self.size
+
+
+def _by_class(**names: str) -> dict[str, str]:
+    return {name: kind for kind, listed in names.items() for name in listed.split()}
+
+
+#: Class of each mnemonic, without condition and flags; what is not here is ``alu``, or is told
+#: by its first letters in :data:`_PREFIXES`.
+_CLASS = _by_class(
+    if_then="it",
+    multiply="mul mla mls",
+    multiply_long="smull umull smlal umlal umaal smmul smmulr smmla smmlar smmls smmlsr",
+    multiply_half="smulbb smulbt smultb smultt smlabb smlabt smlatb smlatt smulwb smulwt smlawb "
+    "smlawt smlalbb smlalbt smlaltb smlaltt",
+    simd_mac="smlad smladx smuad smuadx smlsd smlsdx smusd smusdx smlald smlaldx smlsld smlsldx",
+    simd_other="sxtb16 sxtab16 uxtb16 uxtab16 pkhbt pkhtb ssat usat ssat16 usat16 qadd qsub qdadd "
+    "qdsub sxtab uxtab sxtah uxtah sel usad8 usada8",
+    divide="sdiv udiv",
+    load_byte="ldrb ldrsb ldrbt ldrsbt ldrexb ldab ldaexb",
+    load_half="ldrh ldrsh ldrht ldrsht ldrexh ldah ldaexh",
+    load_word="ldr ldrt ldrex lda ldaex",
+    load_double="ldrd ldrexd",
+    load_multiple="ldm ldmib ldmda ldmdb pop",
+    store_byte="strb strbt strexb stlb stlexb",
+    store_half="strh strht strexh stlh stlexh",
+    store_word="str strt strex stl stlex",
+    store_double="strd strexd",
+    store_multiple="stm stmib stmda stmdb push",
+    branch_conditional="cbz cbnz",
+    branch="b",
+    call="bl blx blxns",
+    branch_indirect="bx bxns bxj",
+    branch_table="tbb tbh",
+    float_alu="vadd vsub vmul vnmul vneg vabs vcmp vcmpe vmaxnm vminnm vseleq vselge vselgt vselvs",
+    float_mac="vmla vmls vnmla vnmls vfma vfms vfnma vfnms",
+    float_divide="vdiv vsqrt",
+    float_convert="vcvt vcvtr vcvtb vcvtt vcvta vcvtn vcvtp vcvtm vrinta vrintn vrintp vrintm "
+    "vrintr vrintx vrintz",
+    float_move="vmov vmrs vmsr fmstat vmovx vins",
+    float_load="vldr",
+    float_store="vstr",
+    float_load_multiple="vldmia vldmdb vpop fldmx",
+    float_store_multiple="vstmia vstmdb vpush fstmx vlstm",
+    system="mrs msr cps cpsie cpsid dmb dsb isb svc bkpt wfi wfe sev yield udf clrex pld pli dbg "
+    "sg tt ttt tta ttat csdb ssbb pssbb esb mcr mrc mcr2 mrc2 mcrr mrrc cdp cdp2 ldc stc hint",
+    nop="nop",
+)
+
+#: Parallel additions and subtractions: a prefix, an operation and a width.
+_PARALLEL = frozenset(
+    prefix + operation
+    for prefix in ("s", "u", "q", "uq", "sh", "uh")
+    for operation in ("add8", "add16", "sub8", "sub16", "asx", "sax")
+)
+
+_ACCESSES = {
+    "load_byte": 1,
+    "load_half": 1,
+    "load_word": 1,
+    "load_double": 2,
+    "float_load": 1,
+    "store_byte": 1,
+    "store_half": 1,
+    "store_word": 1,
+    "store_double": 2,
+    "float_store": 1,
+}
+_BYTES = {"load_byte": 1, "load_half": 2, "load_double": 8}
+
+
+def decode_block(code: bytes, address: int) -> Block:
+    """Decode a block.
+
+    Args:
+        code: its bytes.
+        address: of the first.
+
+    Returns:
+        The block; its branch, if any, is its last instruction.
+    """
+    return _Decoder(address).decode(code)
+
+
+@lru_cache(maxsize=1)
+def _disassembler() -> Any:
+    import capstone
+
+    found = capstone.Cs(
+        capstone.CS_ARCH_ARM,
+        capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS | capstone.CS_MODE_V8,
+    )
+    found.detail = True
+    return found
+
+
+class _Decoder:
+    """What is known of a block while its instructions go by."""
+
+    def __init__(self, address: int) -> None:
+        self.address = address
+        self.counts = np.zeros(len(FIELDS))
+        self.under_condition = 0  # instructions that the last IT still covers
+        self.instructions = self.conditional = self.undecoded = 0
+        self.literal_loads = self.literal_bytes = 0
+        self.ending = Ending.FALLS_THROUGH
+        self.calls = self.waits = self.unmasks = False
+
+    def decode(self, code: bytes) -> Block:
+        offset = 0
+        disassembler = _disassembler()
+        while offset < len(code):
+            # One at a time: the disassembler's own IT state would go over to the next block.
+            piece = code[offset : offset + 4]
+            found = next(disassembler.disasm(piece, self.address + offset, 1), None)
+            self.instructions += 1
+            if found is None:
+                self.counts[_POSITION["alu"]] += 1
+                self.undecoded += 1
+                offset += 4 if _is_wide(piece) else 2
+                continue
+            self._count(found, disassembler)
+            offset += found.size
+        return Block(
+            self.address,
+            len(code),
+            self.counts,
+            self.instructions,
+            self.conditional,
+            self.ending,
+            self.literal_loads,
+            self.literal_bytes,
+            self.calls,
+            self.waits,
+            self.unmasks,
+            self.undecoded,
+        )
+
+    def _count(self, found: Any, disassembler: Any) -> None:
+        name = disassembler.insn_name(found.id)
+        if name == "hint":
+            name = found.mnemonic.split(".")[0]
+        kind = _kind(name, found)
+        is_conditional = self.under_condition > 0
+        self.under_condition = max(0, self.under_condition - 1)
+        if kind == "if_then":
+            self.under_condition = len(found.mnemonic.split(".")[0]) - 1
+        self.counts[_POSITION[kind]] += 1
+        self._count_accesses(kind, found)
+        branches = _branches(kind, name, found)
+        if is_conditional and not branches:
+            self.conditional += 1
+        self.ending = Ending.FALLS_THROUGH
+        if branches:
+            may_fall = is_conditional or kind == "branch_conditional"
+            self.ending = Ending.CONDITIONAL if may_fall else Ending.UNCONDITIONAL
+        self.calls = kind == "call"
+        self.waits = name == "wfe"
+        self.unmasks |= name in ("msr", "cps", "cpsie")
+
+    def _count_accesses(self, kind: str, found: Any) -> None:
+        loads = kind in ("load_multiple", "float_load_multiple")
+        if loads or kind in ("store_multiple", "float_store_multiple"):
+            words = _registers_moved(found)
+        elif kind == "branch_indirect" and found.mnemonic.startswith("ldr"):
+            words, loads = 1, True
+        else:
+            words = _ACCESSES.get(kind, 0)
+            if kind in ("float_load", "float_store") and found.reg_name(
+                found.operands[0].reg
+            ).startswith("d"):
+                words = 2
+            loads = "load" in kind
+        if not words:
+            return
+        self.counts[_POSITION["load_accesses" if loads else "store_accesses"]] += words
+        if loads and _is_relative(found):
+            self.literal_loads += 1
+            self.literal_bytes += _BYTES.get(kind, 4 * words)
+
+
+def _is_wide(piece: bytes) -> bool:
+    return len(piece) > 1 and piece[1] >> 3 in (0b11101, 0b11110, 0b11111)
+
+
+def _kind(name: str, found: Any) -> str:
+    if name == "b" and not _is_always(found):
+        return "branch_conditional"
+    if _writes_pc(found) and name in ("ldr", "mov", "add", "movs", "sub"):
+        return "branch_indirect"
+    kind = _CLASS.get(name)
+    if kind:
+        return kind
+    if name in _PARALLEL:
+        return "simd_other"
+    return "float_alu" if name.startswith("v") else "alu"
+
+
+def _is_always(found: Any) -> bool:
+    from capstone.arm import ARM_CC_AL, ARM_CC_INVALID
+
+    return found.cc in (ARM_CC_AL, ARM_CC_INVALID)
+
+
+def _writes_pc(found: Any) -> bool:
+    from capstone.arm import ARM_REG_PC
+
+    operands = found.operands
+    return bool(operands) and operands[0].type == 1 and operands[0].reg == ARM_REG_PC
+
+
+def _branches(kind: str, name: str, found: Any) -> bool:
+    if kind in ("branch", "branch_conditional", "call", "branch_indirect", "branch_table"):
+        return True
+    if kind == "load_multiple":
+        from capstone.arm import ARM_REG_PC
+
+        return any(operand.reg == ARM_REG_PC for operand in found.operands)
+    return False
+
+
+def _registers_moved(found: Any) -> int:
+    """Words of a multiple transfer."""
+    operands = found.operands
+    if not found.mnemonic.startswith(("push", "pop", "vpush", "vpop")):
+        operands = operands[1:]  # the first is the base
+    names = [found.reg_name(operand.reg) for operand in operands]
+    return sum(2 if name.startswith("d") else 1 for name in names)
+
+
+def _is_relative(found: Any) -> bool:
+    from capstone.arm import ARM_OP_MEM, ARM_REG_PC
+
+    return any(o.type == ARM_OP_MEM and o.mem.base == ARM_REG_PC for o in found.operands)

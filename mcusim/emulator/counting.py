@@ -1,0 +1,295 @@
+"""Counts executed blocks natively: a compiled hook that Unicorn calls at the start of each.
+
+The hook finds the block's record in a hash table, counts it, and tells by the address at which the
+next block begins whether the branch between them was taken. Only a block that is met for the first
+time calls back into Python, to be decoded.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcusim.emulator.block_hook import (
+    ADDRESS_BITS,
+    FELL,
+    RECORD,
+    STATE,
+    TICKS,
+    block_hook,
+)
+from mcusim.emulator.blocks import Block, Ending
+from mcusim.instruction_mix import FIELDS, InstructionMix
+
+__all__ = ["BlockCounter", "Counts"]
+
+_TAKEN_CONDITIONAL = FIELDS.index("taken_conditional")
+_TAKEN_UNCONDITIONAL = FIELDS.index("taken_unconditional")
+_FIRST_RECORDS = 1 << 13
+_NEVER = 1 << 62
+_NOWHERE = -1
+
+#: Decodes the block at an address, of a size in bytes.
+Decode = Callable[[int, int], Block]
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """How often blocks were executed, and how often the branch at their end was taken.
+
+    Attributes:
+        blocks: the blocks.
+        executed: int64, shape ``(blocks,)``.
+        taken: int64, shape ``(blocks,)``; zero where a block ends in no branch.
+    """
+
+    blocks: tuple[Block, ...]
+    executed: npt.NDArray[np.int64]
+    taken: npt.NDArray[np.int64]
+
+    def since(self, before: Counts) -> Counts:
+        """What was executed after ``before``, an earlier reading of the same counter."""
+        executed, taken = self.executed.copy(), self.taken.copy()
+        executed[: len(before.executed)] -= before.executed
+        taken[: len(before.taken)] -= before.taken
+        return Counts(self.blocks, executed, taken)
+
+    def mixes(self) -> npt.NDArray[np.float64]:
+        """float64, shape ``(blocks, len(FIELDS))``: what each block counts in all."""
+        if not self.blocks:
+            return np.zeros((0, len(FIELDS)))
+        found = np.stack([block.vector for block in self.blocks]) * self.executed[:, None]
+        conditional = np.array([block.ending is Ending.CONDITIONAL for block in self.blocks])
+        found[:, _TAKEN_CONDITIONAL] += np.where(conditional, self.taken, 0)
+        found[:, _TAKEN_UNCONDITIONAL] += np.where(conditional, 0, self.taken)
+        return found
+
+    def mix(self) -> InstructionMix:
+        """All of them together."""
+        return InstructionMix(self.mixes().sum(axis=0))
+
+
+class BlockCounter:
+    """The hook, its table, and the clock that it keeps.
+
+    Attributes:
+        blocks: those met so far, in the order of their numbers.
+    """
+
+    def __init__(
+        self,
+        decode: Decode,
+        cycles: Callable[[Block], float],
+        taken_cycles: float,
+    ) -> None:
+        """Make a counter that nothing calls yet.
+
+        Args:
+            decode: decodes a block that is met for the first time.
+            cycles: of one execution of a block, without a taken branch.
+            taken_cycles: of a taken branch.
+        """
+        self.blocks: list[Block] = []
+        self.failure: BaseException | None = None
+        self._decode = decode
+        self._cycles = cycles
+        self._records = np.zeros((_FIRST_RECORDS, len(RECORD)), np.int64)
+        self._places: list[int] = []
+        self._watched: dict[int, Callable[[int], None]] = {}
+        self._state = np.zeros(len(STATE), np.int64)
+        # What the first block follows: a record that is of no block.
+        self._nothing = np.zeros(len(RECORD), np.int64)
+        self._miss = ctypes.CFUNCTYPE(None, ctypes.c_uint64, ctypes.c_uint64)(self._meet)
+        self._watch = ctypes.CFUNCTYPE(None, ctypes.c_uint64, ctypes.c_uint64)(self._reach)
+        self._set("taken_ticks", round(taken_cycles * TICKS))
+        self._set("deadline", _NEVER)
+        self._set("instruction_limit", _NEVER)
+        self._set("miss", _address(self._miss))
+        self._set("watch", _address(self._watch))
+        self._point()
+        self.detach()
+
+    def install(self, uc: Any) -> None:
+        """Have Unicorn call the hook at every block.
+
+        Args:
+            uc: a ``unicorn.Uc``, before it has executed anything.
+        """
+        from unicorn import UC_HOOK_BLOCK, UcError
+        from unicorn.unicorn_py3.unicorn import uclib
+
+        self._set("stop", _address(uclib.uc_emu_stop))
+        handle = ctypes.c_size_t()
+        error = uclib.uc_hook_add(
+            uc._uch,
+            ctypes.byref(handle),
+            ctypes.c_int(UC_HOOK_BLOCK),
+            ctypes.c_void_p(block_hook().address),
+            ctypes.c_void_p(self._state.ctypes.data),
+            ctypes.c_uint64(1),
+            ctypes.c_uint64(0),
+        )
+        if error:
+            raise UcError(error)
+
+    @property
+    def cycles(self) -> float:
+        """Core cycles counted, waits and what was added included."""
+        return self._get("ticks") / TICKS
+
+    def add_cycles(self, cycles: float) -> None:
+        """Let time pass that no block takes, such as sleep."""
+        self._set("ticks", self._get("ticks") + round(cycles * TICKS))
+
+    @property
+    def instructions(self) -> int:
+        """Instructions counted."""
+        return self._get("instructions")
+
+    def stop_at(self, cycles: float | None, instructions: int | None = None) -> None:
+        """Stop before the first block that begins at or after a time or a count.
+
+        Args:
+            cycles: None for never.
+            instructions: None for never.
+        """
+        at = _NEVER if cycles is None else max(0, round(cycles * TICKS))
+        self._set("deadline", at)
+        self._set("instruction_limit", _NEVER if instructions is None else instructions)
+        self._set("stopped", 0)
+
+    def attend(self) -> None:
+        """Stop before the next block."""
+        self._set("deadline", 0)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the hook has stopped the core since :meth:`stop_at`."""
+        return bool(self._get("stopped"))
+
+    @property
+    def current(self) -> int:
+        """Address of the block that was entered last."""
+        return self._get("block_address")
+
+    def watch(self, address: int, reached: Callable[[int], None] | None) -> None:
+        """Call back each time that a block begins at an address, before it is counted.
+
+        Args:
+            address: of the block.
+            reached: takes the address; None to leave off.
+        """
+        if reached is None:
+            self._watched.pop(address, None)
+        else:
+            self._watched[address] = reached
+        for number, block in enumerate(self.blocks):
+            if block.address == address:
+                self._records[self._places[number], RECORD["watched"]] = address in self._watched
+
+    def detach(self, pc: int = _NOWHERE) -> None:
+        """Close the edge that leaves the block executed last.
+
+        Args:
+            pc: where it went; what comes next is then no successor of it.
+        """
+        if pc == self._get("expected"):
+            self._last[FELL] += 1
+        self._set("expected", _NOWHERE)
+        self._set("last", self._nothing.ctypes.data)
+
+    def read(self) -> Counts:
+        """The counts, with the edge that is open taken as taken."""
+        places = np.array(self._places, np.int64)
+        executed = self._records[places, RECORD["executed"]]
+        fell = self._records[places, FELL]
+        branches = np.array([b.ending is not Ending.FALLS_THROUGH for b in self.blocks], bool)
+        taken = np.where(branches, executed - fell, 0) if len(places) else executed
+        return Counts(tuple(self.blocks), executed, taken)
+
+    def recent(self) -> Iterator[int]:
+        """Addresses of the last blocks entered, the latest first."""
+        ring, used = self._ring(), self._get("ring_used")
+        for step in range(1, min(used, len(ring)) + 1):
+            yield int(ring[(used - step) % len(ring)])
+
+    def _ring(self) -> npt.NDArray[np.int64]:
+        return self._state[STATE["ring"] :]
+
+    def _reach(self, address: int, _: int) -> None:
+        try:
+            self._watched[address](address)
+        except BaseException as error:  # an exception cannot cross the hook
+            self.failure = error
+            self.attend()
+
+    def _meet(self, address: int, size: int) -> None:
+        """Give a block that is met for the first time its record."""
+        try:
+            block = self._decode(address, size)
+        except BaseException as error:  # an exception cannot cross the hook
+            self.failure = error
+            block = Block(address, size, np.zeros(len(FIELDS)), 0)
+            self.attend()
+        if 2 * (len(self.blocks) + 1) > len(self._records):
+            self._grow()
+        self.blocks.append(block)
+        place = self._free_place(address)
+        record = self._records[place]
+        record[RECORD["key"]] = _key(address, size)
+        record[RECORD["ticks"]] = round(self._cycles(block) * TICKS)
+        record[RECORD["instructions"]] = block.instructions
+        record[RECORD["watched"]] = address in self._watched
+        self._places.append(place)
+
+    def _free_place(self, address: int) -> int:
+        mask = len(self._records) - 1
+        place = (address >> 1) & mask
+        while self._records[place, RECORD["key"]]:
+            place = (place + 1) & mask
+        return place
+
+    def _grow(self) -> None:
+        old, places = self._records, self._places
+        last = (self._get("last") - old.ctypes.data) // old.strides[0]
+        self._records = np.zeros((4 * len(old), len(RECORD)), np.int64)
+        self._places = []
+        for place in places:
+            key = int(old[place, RECORD["key"]])
+            new = self._free_place(key & ((1 << ADDRESS_BITS) - 1))
+            self._records[new] = old[place]
+            self._places.append(new)
+            if place == last:
+                self._set("last", self._records[new].ctypes.data)
+        self._point()
+
+    def _point(self) -> None:
+        self._set("records", self._records.ctypes.data)
+        self._set("mask", len(self._records) - 1)
+
+    @property
+    def _last(self) -> npt.NDArray[np.int64]:
+        """Record of the block executed last."""
+        offset = self._get("last") - self._records.ctypes.data
+        if 0 <= offset < self._records.nbytes:
+            return self._records[offset // self._records.strides[0]]
+        return self._nothing
+
+    def _get(self, name: str) -> int:
+        return int(self._state[STATE[name]])
+
+    def _set(self, name: str, value: int) -> None:
+        self._state[STATE[name]] = value
+
+
+def _key(address: int, size: int) -> int:
+    return address | size << ADDRESS_BITS
+
+
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0

@@ -1,0 +1,425 @@
+"""A board that executes firmware: core and memories in Unicorn, registers by peripherals."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from types import FrameType
+from typing import Any
+
+from mcusim.boards import Board
+from mcusim.emulator.blocks import Block, decode_block
+from mcusim.emulator.bus import Bus
+from mcusim.emulator.contract import Event, EventKind, Peripheral, SystemControl
+from mcusim.emulator.counting import BlockCounter, Counts
+from mcusim.emulator.images import Image
+from mcusim.emulator.memories import Memories
+from mcusim.errors import InputError
+
+__all__ = ["Machine", "Output", "Stop", "StopReason"]
+
+#: Core cycles after which a run looks around at the latest, so that interrupts from the keyboard
+#: are heard: about a tenth of a second.
+_LONGEST_SLICE = 20e6
+#: What is branched to in order to leave an exception begins here.
+_EXCEPTION_RETURN = 0xFFFF_FFE0
+_EXCEPTION_SUPERVISOR, _EXCEPTION_PREFETCH, _EXCEPTION_BREAKPOINT = 2, 3, 7
+_WFI_NARROW, _WFI_WIDE = b"\x30\xbf", b"\xaf\xf3\x03\x80"
+
+_MODELS = {
+    "m0": "UC_CPU_ARM_CORTEX_M0",
+    "m0plus": "UC_CPU_ARM_CORTEX_M0",
+    "m3": "UC_CPU_ARM_CORTEX_M3",
+    "m4": "UC_CPU_ARM_CORTEX_M4",
+    "m7": "UC_CPU_ARM_CORTEX_M7",
+    "m33": "UC_CPU_ARM_CORTEX_M33",
+}
+
+
+class StopReason(Enum):
+    """Why a run ended."""
+
+    EXITED = "the firmware ended"
+    RETURNED = "the function returned"
+    TIME_LIMIT = "time limit"
+    INSTRUCTION_LIMIT = "instruction limit"
+    FAULT = "fault"
+    ASLEEP = "asleep, and nothing will wake it"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class Stop:
+    """How a run ended.
+
+    Attributes:
+        reason: why.
+        detail: the same in words, with the place.
+        event: what the core met, for a fault.
+    """
+
+    reason: StopReason
+    detail: str = ""
+    event: Event | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """Something the firmware said.
+
+    Attributes:
+        channel: where, such as ``"uart0"``, ``"rtt0"`` or ``"semihosting"``.
+        data: the bytes.
+        cycles: when, in core cycles since reset.
+    """
+
+    channel: str
+    data: bytes
+    cycles: float
+
+
+class Machine:
+    """A board with an image in its memories.
+
+    Attributes:
+        image: the firmware.
+        board: where it runs.
+        clock_hz: clock of the core.
+        uc: the ``unicorn.Uc``; its registers hold while the core stands between two blocks.
+        counter: what has been executed.
+        bus: which peripheral answers at which address.
+        outputs: what the firmware said.
+        sleep_cycles: cycles since reset that the core was waiting for an interrupt.
+    """
+
+    def __init__(self, image: Image, board: Board, *, clock_hz: float | None = None) -> None:
+        """Put an image into a board's memories, with the core in reset.
+
+        Args:
+            image: the firmware.
+            board: where it runs; its regions say where memory is.
+            clock_hz: clock of the core; the board's own when None.
+
+        Raises:
+            InputError: Unicorn has no such core, the board does not say where its memories lie,
+                or the image does not fit into them.
+        """
+        self.image = image
+        self.board = board
+        self.clock_hz = float(clock_hz or board.clock.default_hz)
+        self.uc = _core(board)
+        self.memories = Memories(self.uc, board)
+        self.memories.program(image)
+        self.bus = Bus(self.uc, self)
+        weights = board.core.weights
+        self.counter = BlockCounter(
+            self._decode,
+            lambda block: max(0.0, float(weights @ block.vector)),
+            board.core.extra.taken_branch_cycles,
+        )
+        self.counter.install(self.uc)
+        self.outputs: list[Output] = []
+        self.sleep_cycles = 0.0
+        self.system: SystemControl | None = None
+        self._event: Event | None = None
+        self._stop: Stop | None = None
+        self._return_address: int | None = None
+        self._install_hooks()
+        self.reset()
+
+    # What peripherals use.
+
+    @property
+    def cycles(self) -> float:
+        """Core cycles since reset, sleep included."""
+        return self.counter.cycles
+
+    def attach(self, peripheral: Peripheral) -> None:
+        """Have a peripheral answer at its addresses."""
+        self.bus.attach(peripheral)
+
+    def attach_system(self, system: SystemControl) -> None:
+        """Have the core's own peripherals answer, and take and leave exceptions."""
+        self.bus.attach(system)
+        self.system = system
+        system.reset()
+
+    def attend(self) -> None:
+        """Look at peripherals and exceptions before the next block."""
+        self.counter.attend()
+
+    def halt(self, stop: Stop) -> None:
+        """End the run before the next block."""
+        self._stop = self._stop or stop
+        self.counter.attend()
+
+    def emit(self, channel: str, data: bytes) -> None:
+        """Take what the firmware says on a channel."""
+        self.outputs.append(Output(channel, data, self.cycles))
+
+    def output(self, channel: str | None = None) -> bytes:
+        """All that was said on one channel, or on all of them in order."""
+        return b"".join(o.data for o in self.outputs if channel in (None, o.channel))
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read memory as the core does.
+
+        Raises:
+            InputError: no memory is there.
+        """
+        return self.memories.read(address, size)
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write memory, flash too.
+
+        Raises:
+            InputError: no memory is there.
+        """
+        self.memories.write(address, data)
+
+    @property
+    def pc(self) -> int:
+        """Where the core goes on; within a peripheral's call, the start of the block."""
+        from unicorn.arm_const import UC_ARM_REG_PC
+
+        return int(self.uc.reg_read(UC_ARM_REG_PC))
+
+    @pc.setter
+    def pc(self, address: int) -> None:
+        from unicorn.arm_const import UC_ARM_REG_PC
+
+        # Without the low bit the core would be taken to be in Arm state.
+        self.uc.reg_write(UC_ARM_REG_PC, address | 1)
+
+    def place(self, address: int) -> str:
+        """An address for people: with the function it lies in."""
+        function = self.image.function_at(address)
+        return f"{address:#010x}" + (f" in {function.name}" if function else "")
+
+    # Running.
+
+    def reset(self) -> None:
+        """Put the core where it is after reset, with memories as they are."""
+        if self.system is not None:
+            self.system.reset()
+            return
+        from unicorn.arm_const import UC_ARM_REG_SP
+
+        table = self.read(self.image.vector_table, 8)
+        self.uc.reg_write(UC_ARM_REG_SP, int.from_bytes(table[:4], "little"))
+        self.pc = int.from_bytes(table[4:], "little")
+
+    def run(
+        self,
+        *,
+        max_seconds: float | None = None,
+        max_instructions: int | None = None,
+        return_address: int | None = None,
+    ) -> Stop:
+        """Execute from where the core is.
+
+        Args:
+            max_seconds: of the board's time.
+            max_instructions: from here on.
+            return_address: a breakpoint there ends the run as a function's return.
+
+        Returns:
+            How it ended. A key interrupt is one way to end.
+        """
+        self._return_address = return_address
+        limit = None if max_seconds is None else self.cycles + max_seconds * self.clock_hz
+        count = None if max_instructions is None else self.counter.instructions + max_instructions
+        stop, self._stop = None, None
+        with self._interruptible():
+            while stop is None:
+                stop = self._slice(limit, count)
+        self.counter.detach(self.pc)
+        return stop
+
+    def sleep(self) -> bool:
+        """Let time pass until a peripheral is due.
+
+        Returns:
+            False when none will ever be, or the limit of the run comes first.
+        """
+        now = self.cycles
+        due = self.bus.tick(now)
+        if due is None or self._stop is not None:
+            return False
+        if self._limit is not None and due > self._limit:
+            self._pass(self._limit - now)
+            return False
+        self._pass(due - now)
+        self.bus.tick(self.cycles)
+        return True
+
+    def counts(self) -> Counts:
+        """What has been executed since reset."""
+        return self.counter.read()
+
+    _limit: float | None = None
+
+    def _pass(self, cycles: float) -> None:
+        self.sleep_cycles += max(0.0, cycles)
+        self.counter.add_cycles(max(0.0, cycles))
+
+    def _slice(self, limit: float | None, count: int | None) -> Stop | None:
+        """Execute until something is due."""
+        now = self.cycles
+        self._limit = limit
+        if limit is not None and now >= limit:
+            return Stop(StopReason.TIME_LIMIT, f"after {now / self.clock_hz:g} s")
+        if count is not None and self.counter.instructions >= count:
+            said = f"after {self.counter.instructions:,} instructions"
+            return Stop(StopReason.INSTRUCTION_LIMIT, said)
+        ends = [now + _LONGEST_SLICE]
+        due = self.bus.tick(now)
+        ends += [at for at in (due, limit) if at is not None]
+        if self.system is not None:
+            before = self.pc
+            self.system.take_exceptions()
+            if self.pc != before:
+                self.counter.detach(before)
+        if self._stop is None:
+            self.counter.stop_at(min(ends), count)
+            self._execute()
+        return self._stop
+
+    def _execute(self) -> None:
+        from unicorn import UcError
+
+        self._event = None
+        trouble: Any = None
+        try:
+            self.uc.emu_start(self.pc | 1, 0)
+        except UcError as error:
+            trouble = error
+        if self.counter.failure is not None:
+            failure, self.counter.failure = self.counter.failure, None
+            raise failure
+        event = self._event
+        if event is None and trouble is not None:
+            event = Event(EventKind.UNDEFINED, self.pc)
+        if event is None and not self.counter.stopped:
+            event = self._waiting()
+        if event is not None and self._stop is None:
+            self._meet(event)
+
+    def _meet(self, event: Event) -> None:
+        if event.kind is EventKind.BREAKPOINT and event.pc == self._return_address:
+            self._stop = Stop(StopReason.RETURNED)
+            return
+        before = self.pc
+        if self.system is not None and self.system.handle(event):
+            if self.pc != before:
+                self.counter.detach(before)
+            return
+        if self._stop is not None:
+            return
+        if event.kind is EventKind.WAIT_FOR_INTERRUPT:
+            self._stop = Stop(StopReason.ASLEEP, f"at {self.place(event.pc)}")
+            return
+        said = f"{event.kind.value} at {self.place(event.pc)}"
+        if event.kind in (EventKind.BAD_READ, EventKind.BAD_WRITE):
+            said = f"{event.kind.value}, {event.address:#010x}, at {self.place(event.pc)}"
+        self._stop = Stop(StopReason.FAULT, said, event)
+
+    def _waiting(self) -> Event | None:
+        """What ended execution without a word: only the wait instructions do."""
+        pc = self.pc
+        before = self.read(pc - 4, 4)
+        if before[2:] == _WFI_NARROW or before == _WFI_WIDE:
+            return Event(EventKind.WAIT_FOR_INTERRUPT, pc)
+        return None
+
+    def _decode(self, address: int, size: int) -> Block:
+        return decode_block(self.read(address, size), address)
+
+    def _install_hooks(self) -> None:
+        from unicorn import UC_HOOK_INSN_INVALID, UC_HOOK_INTR, UC_HOOK_MEM_INVALID
+
+        # None of these slows anything down: Unicorn calls them only when something is amiss.
+        self.uc.hook_add(UC_HOOK_INTR, self._on_interrupt)
+        self.uc.hook_add(UC_HOOK_INSN_INVALID, self._on_undefined)
+        self.uc.hook_add(UC_HOOK_MEM_INVALID, self._on_bad_access)
+
+    def _on_interrupt(self, uc: Any, number: int, _: object) -> None:
+        pc = self.pc
+        if number == _EXCEPTION_SUPERVISOR:
+            self._event = Event(EventKind.SUPERVISOR_CALL, pc)
+        elif number == _EXCEPTION_BREAKPOINT:
+            self._event = Event(EventKind.BREAKPOINT, pc)
+        elif number == _EXCEPTION_PREFETCH:
+            self._event = _left(pc)
+        else:
+            self._event = Event(EventKind.UNDEFINED, pc)
+        uc.emu_stop()
+
+    def _on_undefined(self, _: Any, __: object) -> bool:
+        self._event = Event(EventKind.UNDEFINED, self.pc)
+        return False
+
+    def _on_bad_access(
+        self, _: Any, access: int, address: int, __: int, ___: int, ____: object
+    ) -> bool:
+        from unicorn.unicorn_const import (
+            UC_MEM_FETCH_PROT,
+            UC_MEM_FETCH_UNMAPPED,
+            UC_MEM_READ_PROT,
+            UC_MEM_READ_UNMAPPED,
+        )
+
+        if access in (UC_MEM_FETCH_UNMAPPED, UC_MEM_FETCH_PROT):
+            self._event = _left(address)
+        elif access in (UC_MEM_READ_UNMAPPED, UC_MEM_READ_PROT):
+            self._event = Event(EventKind.BAD_READ, self.pc, address)
+        else:
+            self._event = Event(EventKind.BAD_WRITE, self.pc, address)
+        return False
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """A key interrupt ends the run instead of whatever code it falls into."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def on_key(_: int, __: FrameType | None) -> None:
+            self.halt(Stop(StopReason.INTERRUPTED))
+
+        before = signal.signal(signal.SIGINT, on_key)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def _left(pc: int) -> Event:
+    """What branching to where no code is means."""
+    if pc >= _EXCEPTION_RETURN:
+        # The low bit went with the branch; every such value has it.
+        return Event(EventKind.EXCEPTION_RETURN, pc | 1)
+    return Event(EventKind.BAD_FETCH, pc, pc)
+
+
+def _core(board: Board) -> Any:
+    """A Unicorn with the board's core.
+
+    Not in ``UC_MODE_MCLASS``, in which every model is a Cortex-M33.
+    """
+    try:
+        import unicorn
+    except ImportError:
+        raise InputError("running firmware needs `pip install mcusim[exec]`") from None
+    profile = board.core.profile.removesuffix("-soft")
+    if profile not in _MODELS:
+        raise InputError(
+            f"{board.name}: Unicorn has no {board.core.name}, so that its firmware cannot be run"
+        )
+    uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB)
+    uc.ctl_set_cpu_model(getattr(unicorn.arm_const, _MODELS[profile]))
+    return uc
