@@ -12,7 +12,8 @@ from datetime import date
 from pathlib import Path
 
 from mcusim.boards import Board, load_board
-from mcusim.calibration.board_fit import Parameters, Run, TimeFit, conformal_half_width, fit_time
+from mcusim.calibration.board_fit import Parameters, Run, TimeFit, fit_time
+from mcusim.calibration.current_fit import CurrentFit, PoweredRun, fit_currents
 from mcusim.calibration.measurements import Measurement, MeasurementFile, read_measurements
 from mcusim.errors import InputError, McusimError
 from mcusim.estimates import Estimate, PartEstimate
@@ -51,21 +52,6 @@ class CalibrationLine:
 
 
 @dataclass(frozen=True)
-class CurrentFit:
-    """Supply current from measured energies.
-
-    Attributes:
-        active_a_per_hz: fitted.
-        half_width: of the logarithm's 90 % interval.
-        runs: how many tell an energy.
-    """
-
-    active_a_per_hz: float
-    half_width: float
-    runs: int
-
-
-@dataclass(frozen=True)
 class BoardCalibration:
     """A fit, what it changes and how good it is.
 
@@ -74,7 +60,7 @@ class BoardCalibration:
         base: name or path of its file.
         source: the measured runs.
         fit: of times.
-        current: of energies; None where none were measured, or they made it worse.
+        current: of energies; None where none were measured.
         lines: one a run.
         refused: why the fit is not to be used; empty where it is.
         notes: what a user must know.
@@ -132,14 +118,12 @@ class BoardCalibration:
             ),
             *_bounds(fit.half_width, width),
         ]
-        if self.current:
+        if self.current and self.current.values:
             energies = f"fitted to {self.current.runs} measured energies"
-            text += [
-                "",
-                "[power]",
-                f"active_a_per_hz = {self.current.active_a_per_hz:.6g}    # {energies}",
-                *_bounds(self.current.half_width, energies),
-            ]
+            text += ["", "[power]"]
+            text += [f"{k} = {v:.6g}    # {energies}" for k, v in self.current.values.items()]
+            if "active_a_per_hz" in self.current.values:
+                text += _bounds(self.current.half_width, energies)
         return "\n".join(text) + "\n"
 
     def report(self) -> tuple[str, ...]:
@@ -174,10 +158,12 @@ class BoardCalibration:
             f"{math.exp(fit.half_width):.3g}, uncalibrated {bounds.measured_over_predicted_low:g} "
             f"to {bounds.measured_over_predicted_high:g}"
         )
-        if self.current:
+        for key, value in self.current.values.items() if self.current else ():
+            before = getattr(self.board.power, key)
+            was = "unknown" if before is None else f"{before:.4g}"
+            assert self.current is not None
             said.append(
-                f"fitted active_a_per_hz: {self.board.power.active_a_per_hz:.4g} -> "
-                f"{self.current.active_a_per_hz:.4g}, from {self.current.runs} energies at "
+                f"fitted {key}: {was} -> {value:.4g}, from {self.current.runs} energies at "
                 f"{self.board.power.supply_v:g} V"
             )
         return (*said, *self.notes)
@@ -222,9 +208,7 @@ def calibrate(
     lines = tuple(priced.line(fit, index, held, start) for index, priced in enumerate(found))
     notes = [_outlier_note(source.name, lines[i]) for i in fit.outliers]
     current = _current(held, rows, found)
-    if isinstance(current, str):
-        notes.append(current)
-        current = None
+    notes += [*(current.notes if current else ()), *source.notes]
     refused = _refusal(held, fit, lines)
     return BoardCalibration(held, str(board), source, fit, current, lines, refused, tuple(notes))
 
@@ -240,7 +224,7 @@ class _Priced:
 
     @classmethod
     def of(cls, board: Board, row: Measurement, file: str, many: bool) -> _Priced:
-        where = f"{file}, line {row.line}"
+        where = row.place(file)
         # Nothing is scaled: what the parameters multiply.
         plain = board.model_copy(update={"calibration": None})
         assert row.runtime is not None and row.build is not None
@@ -274,7 +258,8 @@ class _Priced:
         each = f", {self.run.measured / self.macs:,.3g} cycles a MAC" if self.macs else ""
         _check_unit(where, f"a latency of {row.latency_s:.4g} s{each}", row.latency_s / expected_s)
         if row.energy_j is not None:
-            ratio = row.energy_j / row.latency_s / board.power.active_w(self.clock_hz)
+            power = board.power.with_supply(row.supply_v)
+            ratio = row.energy_j / row.latency_s / power.active_w(self.clock_hz)
             _check_unit(where, f"an energy of {row.energy_j:.4g} J", ratio)
 
     def line(self, fit: TimeFit, index: int, board: Board, start: Parameters) -> CalibrationLine:
@@ -360,39 +345,28 @@ def _refusal(board: Board, fit: TimeFit, lines: Sequence[CalibrationLine]) -> st
 
 def _current(
     board: Board, rows: Sequence[Measurement], found: Sequence[_Priced]
-) -> CurrentFit | str | None:
-    """The current; a sentence where networks left out speak against it; None without energies."""
+) -> CurrentFit | None:
+    """Supply currents; None without energies."""
     power = board.power
-    logs: dict[object, list[float]] = {}
-    for row, priced in zip(rows, found, strict=True):
-        if row.energy_j is not None:
-            ratio = row.energy_j / row.latency_s / power.active_w(priced.clock_hz)
-            logs.setdefault(priced.run.group, []).append(math.log(ratio))
-    if not logs:
-        return None
-    every = [value for values in logs.values() for value in values]
+    runs = [
+        PoweredRun(
+            priced.run.group,
+            priced.clock_hz,
+            row.energy_j / row.latency_s,
+            row.supply_v or power.supply_v,
+            row.idle_a,
+        )
+        for row, priced in zip(rows, found, strict=True)
+        if row.energy_j is not None
+    ]
     prior = _half(power.measured_over_predicted_low, power.measured_over_predicted_high)
-    half_width = prior
-    if len(logs) > 1:
-        sizes = []
-        for group, values in logs.items():
-            others = [v for other, vs in logs.items() if other != group for v in vs]
-            sizes.append(max(abs(v - statistics.median(others)) for v in values))
-        before = statistics.fmean(max(map(abs, values)) for values in logs.values())
-        if statistics.fmean(sizes) > before + 1e-9:
-            return (
-                "active_a_per_hz is kept: fitted to the other networks, energies left out are "
-                f"wrong by {_percent(statistics.fmean(sizes))}, without a fit by {_percent(before)}"
-            )
-        half_width = conformal_half_width(sizes, prior)
-    fitted = power.active_a_per_hz * math.exp(statistics.median(every))
-    return CurrentFit(fitted, half_width, len(every))
+    return fit_currents(power, runs, prior) if runs else None
 
 
 def _outlier_note(file: str, line: CalibrationLine) -> str:
     run = line.measurement
     return (
-        f"{file}, line {run.line}: no parameter explains {_name(run)} taking "
+        f"{run.place(file)}: no parameter explains {_name(run)} taking "
         f"{run.latency_s / line.after_s:.3g} times the fitted time; it is left out of the fit and "
         "kept in the interval: check its runtime, build, clock and unit"
     )

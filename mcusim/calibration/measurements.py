@@ -74,6 +74,10 @@ class Measurement:
     supply_v: float | None = None
     idle_a: float | None = None
 
+    def place(self, file: str) -> str:
+        """Where it stands, for messages."""
+        return f"{file}, line {self.line}" if self.line else file
+
 
 @dataclass(frozen=True)
 class MeasurementFile:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mcusim.cli import console
+from mcusim.cli.quantities import frequency
 
 if TYPE_CHECKING:
     from mcusim.estimates import Estimate
@@ -17,24 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
-#: A plain number below this is no clock in Hz.
-_LEAST_PLAIN_HZ = 1000
-_UNITS = {"ghz": 1e9, "mhz": 1e6, "khz": 1e3, "hz": 1.0}
-
-
-def _frequency(ctx: click.Context, param: click.Parameter, text: str | None) -> float | None:
-    """A frequency in Hz, or with its unit: ``80000000``, ``80MHz``."""
-    if text is None:
-        return None
-    plain = text.strip().lower()
-    unit = next((unit for unit in _UNITS if plain.endswith(unit)), "")
-    try:
-        number = float(plain.removesuffix(unit))
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is not a frequency such as 80MHz") from None
-    if not unit and 0 < number < _LEAST_PLAIN_HZ:
-        raise click.BadParameter(f"{text} has no unit; did you mean {number:g}MHz?")
-    return number * _UNITS.get(unit, 1.0)
 
 
 @click.command()
@@ -42,7 +25,7 @@ def _frequency(ctx: click.Context, param: click.Parameter, text: str | None) -> 
 @click.option("--board", required=True, help="A board's name or .toml file; see mcusim boards.")
 @click.option("--runtime", default="tflm", show_default=True, help="Software that runs the model.")
 @click.option("--build", default="gcc-O3", show_default=True, help="Compiler and flag.")
-@click.option("--clock", callback=_frequency, help="Clock of the core, such as 80MHz.")
+@click.option("--clock", callback=frequency, help="Clock of the core, such as 80MHz.")
 @click.option("--fpu/--no-fpu", default=None, help="Whether the build uses the FPU.")
 @click.option("--why", is_flag=True, help="Say why each layer runs its kernel.")
 @click.option("--input", "input_file", type=_FILE, help="Run on the arrays of a .npy or .npz file.")

@@ -1,0 +1,71 @@
+"""Quantities with their units, as the command line takes them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+import click
+
+__all__ = ["charge", "duration", "frequency"]
+
+#: A plain number below this is no clock in Hz.
+_LEAST_PLAIN_HZ = 1000
+_FREQUENCIES = {"ghz": 1e9, "mhz": 1e6, "khz": 1e3, "hz": 1.0, "": 1.0}
+_TIMES = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_CHARGES = {"mah": 1e-3, "ah": 1.0}
+_ENERGIES = {"mwh": 3.6, "wh": 3600.0, "kj": 1e3, "j": 1.0}
+_NUMBER_AND_UNIT = re.compile(r"\s*(?P<number>[-+0-9.eE]*[0-9.])\s*(?P<unit>[a-zA-Zµμ]*)\s*")
+
+
+def frequency(ctx: click.Context, param: click.Parameter, text: str | None) -> float | None:
+    """A frequency in Hz, or with its unit: ``80000000``, ``80MHz``."""
+    if text is None:
+        return None
+    number, unit = _parsed(text, _FREQUENCIES, "a frequency such as 80MHz")
+    if not unit and 0 < number < _LEAST_PLAIN_HZ:
+        raise click.BadParameter(f"{text} has no unit; did you mean {number:g}MHz?")
+    return number * _FREQUENCIES[unit]
+
+
+def duration(ctx: click.Context, param: click.Parameter, text: str | None) -> float | None:
+    """A time with its unit, in seconds: ``1s``, ``250ms``, ``5min``, ``1h``."""
+    if text is None:
+        return None
+    number, unit = _parsed(text, _TIMES, "a time such as 1s or 250ms")
+    return _positive(text, number * _TIMES[unit])
+
+
+def charge(
+    ctx: click.Context, param: click.Parameter, text: str | None
+) -> tuple[float, float] | None:
+    """Charge of a battery in ampere-hours, or energy in joules: one of the two, the other 0."""
+    if text is None:
+        return None
+    number, unit = _parsed(text, {**_CHARGES, **_ENERGIES}, "a battery such as 220mAh or 2.5Wh")
+    if unit in _CHARGES:
+        return _positive(text, number * _CHARGES[unit]), 0.0
+    return 0.0, _positive(text, number * _ENERGIES[unit])
+
+
+def _parsed(text: str, units: Mapping[str, float], example: str) -> tuple[float, str]:
+    match = _NUMBER_AND_UNIT.fullmatch(text)
+    unit = match["unit"].lower().replace("µ", "u").replace("μ", "u") if match else ""
+    try:
+        number = float(match["number"]) if match else math.nan
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise click.BadParameter(f"{text!r} is not {example}")
+    if unit not in units:
+        if not unit:
+            raise click.BadParameter(f"{text} has no unit; give {example}")
+        raise click.BadParameter(f"{text!r} is not {example}")
+    return number, unit
+
+
+def _positive(text: str, value: float) -> float:
+    if value <= 0:
+        raise click.BadParameter(f"{text} is not above 0")
+    return value
