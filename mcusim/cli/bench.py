@@ -1,0 +1,75 @@
+"""``mcusim bench``: measurements on a physical board, planned and read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mcusim.cli import console
+
+__all__ = ["command"]
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group()
+def command() -> None:
+    """Plan measurements on a physical board, and read them from it."""
+
+
+@command.command("run")
+@click.option("--port", required=True, help="Serial port, or a URL such as socket://host:4321.")
+@click.option("--output", "-o", "output_file", required=True, type=_FILE, help="A .csv file.")
+@click.option("--baud", default=115200, show_default=True, type=click.IntRange(1))
+@click.option("--board", help="A board's name or .toml file, for its clock; see mcusim boards.")
+@click.option("--clock", "clock_hz", type=click.FloatRange(1), help="Clock of the core, in Hz.")
+@click.option("--firmware", type=_FILE, help="The ELF that runs on the board; see calibrate.")
+@click.option(
+    "--timeout",
+    "silence_s",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds to wait for the next line.",
+)
+def run(
+    port: str,
+    output_file: Path,
+    baud: int,
+    board: str | None,
+    clock_hz: float | None,
+    firmware: Path | None,
+    silence_s: float,
+) -> int:
+    """Read what the bench firmware measures on a board, as runs for mcusim calibrate.
+
+    Exit code 1: the board computed other bits than mcusim; the runs are written all the same.
+    """
+    from mcusim.calibration.bench_bits import check_bits
+    from mcusim.calibration.bench_run import SerialPort, measurements_csv, read_report
+    from mcusim.cli.output_files import write_whole
+    from mcusim.errors import InputError
+
+    if output_file.suffix != ".csv":
+        raise click.UsageError("--output must end in .csv")
+    if board:
+        from mcusim.boards import load_board
+
+        clock_hz = clock_hz or load_board(board).clock.default_hz
+    with SerialPort(port, baud) as source, console.progress(f"reading {port}"):
+        report = read_report(source, silence_s)
+    clock_hz = report.clock_hz or clock_hz
+    if not clock_hz:
+        raise InputError(f"{port}: the firmware does not know its clock; give --clock or --board")
+    build = str(firmware.resolve()) if firmware else f"bench-{report.core}"
+    content = measurements_csv(report, clock_hz, build).encode()
+    write_whole(output_file, lambda file: file.write(content))
+    rows = content.count(b"\n") - 1
+    console.show(
+        f"{output_file}: {rows} runs on {report.board} ({report.core}, {clock_hz / 1e6:g} MHz, "
+        f"{report.timer}), {report.build}"
+    )
+    bits = check_bits(report)
+    console.show(*bits.lines)
+    return 1 if bits.differ else 0
