@@ -106,7 +106,9 @@ def _streams(
     read = max(held, macs * weight_bytes / pixels) if weights.elements > 1 else held
     # A product reads a constant and an activation, so constants are at most half of what is loaded.
     read = min(read, mix.loaded_bytes / 2)
-    access = max(weight_bytes, 4.0) if library and weight_bytes < 4 else weight_bytes
+    # Kernels with SIMD load words, the others element by element.
+    loads = mix["load_accesses"]
+    access = max(weight_bytes, min(4.0, mix.loaded_bytes / loads) if loads else 0.0)
     rows = 2 if library else 1
     if node.name == "DEPTHWISE_CONV_2D":
         # Channels lie side by side, so that the taps of a channel are as many places apart.

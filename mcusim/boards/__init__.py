@@ -1,7 +1,8 @@
 """Boards as TOML describes them: core timing, memories, clock and supply."""
 
 from mcusim.boards.board import Board
-from mcusim.boards.calibration import Calibration, time_bounds
+from mcusim.boards.bounds import Bounds, half_width
+from mcusim.boards.calibration import Calibration
 from mcusim.boards.core import Core
 from mcusim.boards.files import (
     BoardFile,
@@ -25,6 +26,7 @@ __all__ = [
     "PLACES",
     "Board",
     "BoardFile",
+    "Bounds",
     "Calibration",
     "CodeTraffic",
     "ConstantStream",
@@ -42,6 +44,5 @@ __all__ = [
     "load_board",
     "price",
     "read_board_file",
-    "time_bounds",
     "without_fpu",
 ]

@@ -1,14 +1,15 @@
-"""What measured runs add to a board, and how far its times are to be trusted."""
+"""What measured runs add to a board."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from mcusim.boards.core import Core, Ratio
+from mcusim.boards.core import Ratio
 
-__all__ = ["Calibration", "time_bounds"]
+__all__ = ["Calibration"]
 
 
 class Calibration(Ratio):
@@ -21,6 +22,9 @@ class Calibration(Ratio):
         time_scale: factor on every cycle.
         fetch_wait_scale: factor on the cycles that wait for instructions.
         constant_wait_scale: factor on the cycles that wait for constants.
+        kinds: families of operators that took most of the time in the measured networks, by
+            software; empty where that is not known.
+        power_scale: factor on the power while computing, by software that it was measured with.
     """
 
     measured_on: str
@@ -29,22 +33,5 @@ class Calibration(Ratio):
     time_scale: PositiveFloat
     fetch_wait_scale: Annotated[float, Field(ge=0)]
     constant_wait_scale: Annotated[float, Field(ge=0)]
-
-
-def time_bounds(core: Core, fitted: Calibration | None, software: str) -> tuple[float, float]:
-    """Measured over predicted time, low and high, 90 %.
-
-    Args:
-        core: of the board.
-        fitted: the board's calibration.
-        software: runtime and build, ``"<runtime> <build>"``. One that was not measured has the
-            core's bounds as well, which lie around the time that nothing scales.
-    """
-    bounds = core.uncalibrated
-    low, high = bounds.measured_over_predicted_low, bounds.measured_over_predicted_high
-    if fitted is None:
-        return low, high
-    found = fitted.measured_over_predicted_low, fitted.measured_over_predicted_high
-    if software in fitted.software:
-        return found
-    return min(found[0], low / fitted.time_scale), max(found[1], high / fitted.time_scale)
+    kinds: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    power_scale: Mapping[str, PositiveFloat] = Field(default_factory=dict)

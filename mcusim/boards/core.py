@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, create_model
 
 from mcusim.instruction_mix import CLASSES, FIELDS, InstructionMix
 
-__all__ = ["Core", "Extra", "InstructionCycles", "Ratio", "Strict"]
+__all__ = ["Core", "Extra", "InstructionCycles", "Ratio", "Strict", "Uncalibrated"]
 
 _ACCESSES = {
     "load_byte": 1,
@@ -67,6 +67,18 @@ class Ratio(Strict):
     measured_over_predicted_high: Annotated[float, Field(ge=1)]
 
 
+class Uncalibrated(Ratio):
+    """What boards of a core that was never measured are predicted by.
+
+    Attributes:
+        time_scale: factor on every cycle, from measured boards of this core or of others.
+        runs: measured runs of boards with this core; 0 where the other cores' stand for it.
+    """
+
+    time_scale: PositiveFloat = 1.0
+    runs: Annotated[int, Field(ge=0)] = 0
+
+
 class Core(Strict):
     """A CPU core.
 
@@ -85,7 +97,7 @@ class Core(Strict):
     without_fpu: str
     cycles: InstructionCycles
     extra: Extra
-    uncalibrated: Ratio
+    uncalibrated: Uncalibrated
     source: str = ""
 
     @property

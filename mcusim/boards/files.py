@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from mcusim.boards.board import Board
 from mcusim.boards.core import Core
+from mcusim.boards.fitted import fitted_values
 from mcusim.boards.toml_origins import Origin, origins
 from mcusim.errors import BoardError
 from mcusim.resources import data_path
@@ -101,6 +102,11 @@ def _core(
 ) -> tuple[Core, dict[str, Origin]]:
     """A core's file under what a board changes of it."""
     content = _read(path, _CORES, ())
+    # The same core with and without its FPU; cores that were not measured share what all have.
+    fitted = fitted_values("cores", path.stem.removesuffix("-soft"), "any-core")
+    content = _Content(
+        content.file, _merged(content.values, fitted.values), content.origins | fitted.origins
+    )
     above = {
         key.removeprefix(_OVERRIDES + "."): origin
         for key, origin in board_origins.items()
@@ -166,7 +172,12 @@ def _read(path: Path, shipped: tuple[str, ...], below: tuple[Path, ...]) -> _Con
     values.setdefault("name", path.stem)
     found = origins(text, path.name)
     content = _Content(str(path), values, found)
-    base = values.pop("base", None)
+    if shipped == _BOARDS and path == data_path(*shipped, path.name):
+        fitted = fitted_values("boards", path.stem)
+        content = _Content(
+            str(path), _merged(values, fitted.values), content.origins | fitted.origins
+        )
+    base = content.values.pop("base", None)
     if base is None:
         return content
     if not isinstance(base, str):
@@ -175,7 +186,9 @@ def _read(path: Path, shipped: tuple[str, ...], below: tuple[Path, ...]) -> _Con
     if base_path in (*below, path):
         raise BoardError(_at(content, "base", "leads back to this file"))
     under = _read(base_path, shipped, (*below, path))
-    return _Content(str(path), _merged(under.values, values), under.origins | found)
+    return _Content(
+        str(path), _merged(under.values, content.values), under.origins | content.origins
+    )
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

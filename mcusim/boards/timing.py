@@ -76,7 +76,9 @@ def price(
     core = board.core.cycles_of(mix) + misaligned_accesses * extra.misaligned_access_cycles
     fetched = mix.total * extra.instruction_bytes
     code = traffic.code or CodeTraffic.tight(mix, extra.instruction_bytes)
-    fetch = _fetch_cycles(paths["code"], code, core / fetched if fetched else 0.0)
+    # While the pipeline refills after a branch, nothing is executed that reading ahead could hide.
+    straight = core - mix.taken_branches * extra.taken_branch_cycles
+    fetch = _fetch_cycles(paths["code"], code, straight / fetched if fetched else 0.0)
     weights = paths["weights"]
     data = sum(_waits(weights, stream) for stream in traffic.constants) * weights.wait_cycles
     working = sum(
@@ -121,9 +123,9 @@ def _fetch_cycles(path: MemoryPath, code: CodeTraffic, cycles_per_byte: float) -
 
     A line that is read anew waits in full where a branch leads to it. One that follows in order
     does so too without prefetch; with it, only for what reading takes longer than executing the
-    line before. A cache serves loops whose code it holds. One that keeps only what branches
-    waited for holds the target, while the lines after it are read ahead again at each turn, the
-    first of them while no more than the rest of the target's line is executed.
+    line before, or what is left of it behind a branch's target. A cache serves loops whose code it
+    holds. One that keeps only what branches waited for holds the targets, while the lines after
+    them are read ahead again at each turn.
     """
     wait = path.wait_cycles
     if not wait:
@@ -131,14 +133,20 @@ def _fetch_cycles(path: MemoryPath, code: CodeTraffic, cycles_per_byte: float) -
     line = path.line_bytes
     entered = code.taken_branches
     followed = np.maximum((code.instruction_bytes - entered * min(_FETCH_BYTES, line)) / line, 0.0)
-    late = max(0.0, wait + 1 - cycles_per_byte * line) if path.prefetch else wait
-    anew = entered * wait + followed * late
-    missing = _missing(path, code)
-    cycles = missing * anew
-    if path.icache_bytes and path.icache_holds == "targets" and path.prefetch:
-        rest = cycles_per_byte * (line + _FETCH_BYTES) / 2
+    if path.prefetch:
+        read = wait + 1
+        # A target lies at any word of its line.
+        rests = np.arange(_FETCH_BYTES, line + 1, _FETCH_BYTES) * cycles_per_byte
+        after_target = float(np.maximum(read - rests, 0.0).mean())
+        late = max(0.0, read - cycles_per_byte * line)
         first = np.minimum(followed, entered)
-        cycles += (1 - missing) * (first * max(0.0, wait + 1 - rest) + (followed - first) * late)
+        ahead = first * after_target + (followed - first) * late
+    else:
+        ahead = followed * wait
+    missing = _missing(path, code)
+    cycles = missing * (entered * wait + ahead)
+    if path.prefetch and path.icache_holds == "targets":
+        cycles += (1 - missing) * ahead
     return float(cycles.sum())
 
 

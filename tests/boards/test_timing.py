@@ -18,7 +18,7 @@ from tests.shared import SHARED, needs_shared
         ({"store_multiple": 1, "store_accesses": 8}, 9),
         ({"load_double": 1, "load_accesses": 2}, 3),
         ({"store_word": 5, "store_accesses": 5}, 5),
-        ({"branch_conditional": 3, "taken_conditional": 2}, 3 + 2 * 2),
+        ({"branch_conditional": 3, "taken_conditional": 2}, 3 + 2 * 3),
         ({"float_mac": 1}, 3),
         ({"float_divide": 1}, 14),
     ],
@@ -31,7 +31,7 @@ def test_cortex_m4_cycles_of_the_reference_manual(mix, cycles):
 def test_a_load_takes_one_to_two_cycles():
     core = load_board("nucleo-l496zg").core
     cycles = core.cycles_of(InstructionMix.of({"load_byte": 100, "load_accesses": 100}))
-    assert 100 < cycles < 200
+    assert 100 <= cycles <= 200
 
 
 def weights(read, held, **more):
@@ -122,12 +122,13 @@ def test_uncalibrated_boards_predict_measured_firmware_within_their_interval():
             held = 1.0
             for extent in row["w_shape"].split("x"):
                 held *= int(extent or 0)
-            traffic = weights(float(row["macs"] or 0) / 2, held)
+            macs, taps = float(row["macs"] or 0), 9 * (row["op"] == "DEPTHWISE_CONV_2D")
+            traffic = weights(macs, held, rows=taps) if taps else weights(macs / 2, held)
             cycles += price(board, clock_hz, InstructionMix(vector_of(row)), traffic).total
         ratio = measured_ms * 1e-3 * clock_hz / cycles
         bounds = board.core.uncalibrated
         assert bounds.measured_over_predicted_low < ratio < bounds.measured_over_predicted_high
-        assert 1.0 < ratio < 1.3, (model, name, ratio)
+        assert 0.97 < ratio < 1.16, (model, name, ratio)
 
 
 #: Latency in ms on the nRF52840-DK, Profentzas et al. 2021, table 3: rows that fit the build best.
@@ -193,8 +194,8 @@ def test_the_q7_kernels_of_the_nrf52840_are_predicted_within_the_interval():
     board = load_board("nrf52840-dk")
     for key, measured_ms in Q7_MEASURED.items():
         cycles = sum(
-            price(board, 64e6, mix, weights(macs / 2, macs)).total
+            price(board, 64e6, mix, weights(macs / 2, macs, access_bytes=1)).total
             for mix, macs in layers[key].values()
         )
         ratio = measured_ms * 64e3 / cycles
-        assert 1.0 < ratio < 1.3, (key, ratio)
+        assert 1.0 < ratio < 1.1, (key, ratio)

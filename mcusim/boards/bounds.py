@@ -1,0 +1,85 @@
+"""How far predicted times and energies are to be trusted, by how far a run is from measured ones."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from functools import cache
+
+from mcusim.boards.board import Board
+from mcusim.boards.core import Ratio
+from mcusim.resources import data_path
+
+__all__ = ["Bounds", "Range", "half_width"]
+
+#: Low and high of measured over predicted, 90 %.
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Ranges of measured over predicted that hold nine of ten runs.
+
+    Attributes:
+        distance: how far the run is from measured ones, as
+            :mod:`mcusim.calibration.held_out` names it.
+        time: of time.
+        power: of power.
+    """
+
+    distance: str
+    time: Range
+    power: Range
+
+    @classmethod
+    def of(cls, board: Board, software: str, kind: str) -> Bounds:
+        """Those of a network on a board.
+
+        Args:
+            board: with what was fitted to it.
+            software: runtime and build, ``"<runtime> <build>"``.
+            kind: family of operators that takes most of the time.
+        """
+        fitted = board.calibration
+        if fitted is None:
+            own = board.core.uncalibrated
+            distance = "board" if own.runs else "core"
+            width = half_width("power", "board")
+            return cls(distance, _range(own), (math.exp(-width), math.exp(width)))
+        power = _range(board.power)
+        if software in fitted.power_scale:
+            width = half_width("power", "network")
+            power = math.exp(-width), math.exp(width)
+        distance = "network"
+        if software not in fitted.software:
+            distance = "software"
+        elif fitted.kinds and kind not in fitted.kinds.get(software, ()):
+            distance = "kind"
+        time = _range(fitted)
+        if distance != "network":
+            width = half_width("latency", distance)
+            time = min(time[0], math.exp(-width)), max(time[1], math.exp(width))
+        return cls(distance, time, power)
+
+
+def half_width(quantity: str, distance: str) -> float:
+    """Half the width of a 90 % interval of the logarithm, from published runs held out.
+
+    Args:
+        quantity: ``"latency"`` or ``"power"``; ``"layer"`` is what a layer differs by beside its
+            network, ``"flash"`` what a program's size does.
+        distance: how far the run is from measured ones.
+    """
+    return float(_intervals()[quantity][distance]["half_width"])
+
+
+def _range(ratio: Ratio) -> Range:
+    return ratio.measured_over_predicted_low, ratio.measured_over_predicted_high
+
+
+@cache
+def _intervals() -> dict[str, dict[str, dict[str, float]]]:
+    text = data_path("calibration", "intervals.json").read_text(encoding="utf-8")
+    found: dict[str, dict[str, dict[str, float]]] = json.loads(text)["intervals"]
+    return found
