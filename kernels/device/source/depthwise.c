@@ -26,87 +26,118 @@ static int8_t stored(const struct mcusim_scaling *scaling, int32_t channel, uint
     return (int8_t)clamp(scaled + scaling->output_offset, scaling->low, scaling->high);
 }
 
-/* An output pixel: its taps, and where it begins on the image. */
+/* The taps of an output pixel that lie on the image. */
 struct window {
-    struct span rows;
-    struct span columns;
-    int32_t row;
-    int32_t column;
+    const int8_t *inputs;  /* under the first */
+    const int8_t *weights; /* of the first */
+    int32_t rows;
+    int32_t columns;
+    int32_t input_row; /* bytes from row to row, and from column to column */
+    int32_t input_column;
+    int32_t weight_row;
+    int32_t weight_column;
 };
 
-static const int8_t *pixel(const struct mcusim_convolution *shape, const struct window *at,
-                           const int8_t *image, int32_t down, int32_t across)
+static struct window window_at(const struct mcusim_convolution *shape, const int8_t *image,
+                               const int8_t *weights, int32_t y, int32_t x)
 {
-    int32_t row = at->row + down * shape->rows.dilation;
-    int32_t column = at->column + across * shape->columns.dilation;
-    return image + (row * shape->columns.inputs + column) * shape->in_channels;
+    const struct mcusim_axis *rows = &shape->rows, *columns = &shape->columns;
+    struct span down = taps_inside(rows, y), across = taps_inside(columns, x);
+    int32_t row = y * rows->stride - rows->padding + down.first * rows->dilation;
+    int32_t column = x * columns->stride - columns->padding + across.first * columns->dilation;
+    struct window window;
+    window.rows = down.end - down.first;
+    window.columns = across.end - across.first;
+    window.input_row = rows->dilation * columns->inputs * shape->in_channels;
+    window.input_column = columns->dilation * shape->in_channels;
+    window.weight_row = columns->kernel * shape->out_channels;
+    window.weight_column = shape->out_channels;
+    window.inputs = image + (row * columns->inputs + column) * shape->in_channels;
+    window.weights = weights + down.first * window.weight_row + across.first * window.weight_column;
+    return window;
 }
 
 #if MCUSIM_DSP
 /* Four channels that have one filter each. */
-static void four_channels(const struct mcusim_convolution *shape, const struct window *at,
-                          const int8_t *image, const int8_t *weights, const int32_t *bias,
-                          int32_t channel, int8_t *output)
+static void four_channels(const struct mcusim_scaling *scaling, const struct window *at,
+                          const int32_t *bias, int32_t channel, int8_t *output)
 {
-    int32_t offset = in_both(shape->scaling.input_offset);
-    int32_t sums[4] = {0, 0, 0, 0};
-    if (bias)
-        for (int32_t i = 0; i < 4; i++)
-            sums[i] = bias[channel + i];
-    for (int32_t down = at->rows.first; down < at->rows.end; down++) {
-        for (int32_t across = at->columns.first; across < at->columns.end; across++) {
-            int32_t tap = down * shape->columns.kernel + across;
-            int32_t inputs = load_four(pixel(shape, at, image, down, across) + channel);
-            int32_t factors = load_four(weights + tap * shape->out_channels + channel);
+    int32_t offset = in_both(scaling->input_offset);
+    const int8_t *input_row = at->inputs + channel, *weight_row = at->weights + channel;
+    int32_t a = 0, b = 0, c = 0, d = 0;
+    if (bias) {
+        a = bias[channel];
+        b = bias[channel + 1];
+        c = bias[channel + 2];
+        d = bias[channel + 3];
+    }
+    for (int32_t down = at->rows; down; down--) {
+        const int8_t *input = input_row, *weight = weight_row;
+        for (int32_t across = at->columns; across; across--) {
+            int32_t inputs = load_four(input), factors = load_four(weight);
             int32_t even = even_bytes(offset, inputs), odd = odd_bytes(offset, inputs);
             int32_t even_factors = even_bytes(0, factors), odd_factors = odd_bytes(0, factors);
-            sums[0] = __smlabb(even, even_factors, sums[0]);
-            sums[1] = __smlabb(odd, odd_factors, sums[1]);
-            sums[2] = __smlatt(even, even_factors, sums[2]);
-            sums[3] = __smlatt(odd, odd_factors, sums[3]);
+            a = __smlabb(even, even_factors, a);
+            b = __smlabb(odd, odd_factors, b);
+            c = __smlatt(even, even_factors, c);
+            d = __smlatt(odd, odd_factors, d);
+            input += at->input_column;
+            weight += at->weight_column;
         }
+        input_row += at->input_row;
+        weight_row += at->weight_row;
     }
-    for (int32_t i = 0; i < 4; i++)
-        output[channel + i] = stored(&shape->scaling, channel + i, (uint32_t)sums[i]);
+    output[channel] = stored(scaling, channel, (uint32_t)a);
+    output[channel + 1] = stored(scaling, channel + 1, (uint32_t)b);
+    output[channel + 2] = stored(scaling, channel + 2, (uint32_t)c);
+    output[channel + 3] = stored(scaling, channel + 3, (uint32_t)d);
 }
 #endif
 
-static void one_channel(const struct mcusim_convolution *shape, const struct window *at,
-                        const int8_t *image, const int8_t *weights, const int32_t *bias,
-                        int32_t channel, int32_t multiplier, int8_t *output)
+/* `from` is the input channel. */
+static void one_channel(const struct mcusim_scaling *scaling, const struct window *at,
+                        const int32_t *bias, int32_t from, int32_t channel, int8_t *output)
 {
-    int32_t from = multiplier == 1 ? channel : channel / multiplier;
+    const int8_t *input_row = at->inputs + from, *weight_row = at->weights + channel;
     uint32_t sum = bias ? (uint32_t)bias[channel] : 0;
-    for (int32_t down = at->rows.first; down < at->rows.end; down++) {
-        for (int32_t across = at->columns.first; across < at->columns.end; across++) {
-            int32_t tap = down * shape->columns.kernel + across;
-            int32_t value = pixel(shape, at, image, down, across)[from];
-            int32_t weight = weights[tap * shape->out_channels + channel];
-            sum += (uint32_t)((value + shape->scaling.input_offset) * weight);
+    for (int32_t down = at->rows; down; down--) {
+        const int8_t *input = input_row, *weight = weight_row;
+        for (int32_t across = at->columns; across; across--) {
+            sum += (uint32_t)((*input + scaling->input_offset) * *weight);
+            input += at->input_column;
+            weight += at->weight_column;
         }
+        input_row += at->input_row;
+        weight_row += at->weight_row;
     }
-    output[channel] = stored(&shape->scaling, channel, sum);
+    output[channel] = stored(scaling, channel, sum);
+}
+
+static void every_channel(const struct mcusim_convolution *shape, const struct window *at,
+                          const int32_t *bias, int8_t *output)
+{
+    int32_t multiplier = shape->out_channels / shape->in_channels;
+    int32_t channel = 0, from = 0;
+#if MCUSIM_DSP
+    if (multiplier == 1)
+        for (; channel + 4 <= shape->out_channels; channel += 4)
+            four_channels(&shape->scaling, at, bias, channel, output);
+    from = channel;
+#endif
+    for (; channel < shape->out_channels; from++)
+        for (int32_t end = channel + multiplier; channel < end; channel++)
+            one_channel(&shape->scaling, at, bias, from, channel, output);
 }
 
 void mcusim_depthwise_s8(const struct mcusim_convolution *shape, const int8_t *input,
                          const int8_t *weights, const int32_t *bias, int8_t *output)
 {
     const struct mcusim_axis *rows = &shape->rows, *columns = &shape->columns;
-    int32_t multiplier = shape->out_channels / shape->in_channels;
     for (int32_t batch = 0; batch < shape->batches; batch++) {
         for (int32_t y = 0; y < rows->outputs; y++) {
             for (int32_t x = 0; x < columns->outputs; x++) {
-                struct window at = {taps_inside(rows, y), taps_inside(columns, x),
-                                    y * rows->stride - rows->padding,
-                                    x * columns->stride - columns->padding};
-                int32_t channel = 0;
-#if MCUSIM_DSP
-                if (multiplier == 1)
-                    for (; channel + 4 <= shape->out_channels; channel += 4)
-                        four_channels(shape, &at, input, weights, bias, channel, output);
-#endif
-                for (; channel < shape->out_channels; channel++)
-                    one_channel(shape, &at, input, weights, bias, channel, multiplier, output);
+                struct window at = window_at(shape, input, weights, y, x);
+                every_channel(shape, &at, bias, output);
                 output += shape->out_channels;
             }
         }
