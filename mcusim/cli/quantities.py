@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import click
 
-__all__ = ["charge", "duration", "frequency"]
+__all__ = ["charge", "duration", "frequency", "rest"]
 
 #: A plain number below this is no clock in Hz.
 _LEAST_PLAIN_HZ = 1000
@@ -16,6 +16,7 @@ _FREQUENCIES = {"ghz": 1e9, "mhz": 1e6, "khz": 1e3, "hz": 1.0, "": 1.0}
 _TIMES = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _CHARGES = {"mah": 1e-3, "ah": 1.0}
 _ENERGIES = {"mwh": 3.6, "wh": 3600.0, "kj": 1e3, "j": 1.0}
+_CURRENTS = {"na": 1e-9, "ua": 1e-6, "ma": 1e-3, "a": 1.0}
 _NUMBER_AND_UNIT = re.compile(r"\s*(?P<number>[-+0-9.eE]*[0-9.])\s*(?P<unit>[a-zA-Zµμ]*)\s*")
 
 
@@ -47,6 +48,16 @@ def charge(
     if unit in _CHARGES:
         return _positive(text, number * _CHARGES[unit]), 0.0
     return 0.0, _positive(text, number * _ENERGIES[unit])
+
+
+def rest(ctx: click.Context, param: click.Parameter, text: str | None) -> str | float | None:
+    """How a board rests: ``sleep``, ``idle``, or a current in amperes."""
+    if text is None or text.lower() in ("sleep", "idle"):
+        return text and text.lower()
+    number, unit = _parsed(text, _CURRENTS, "sleep, idle, or a current such as 2uA")
+    if number < 0:
+        raise click.BadParameter(f"{text} is below 0")
+    return number * _CURRENTS[unit]
 
 
 def _parsed(text: str, units: Mapping[str, float], example: str) -> tuple[float, str]:

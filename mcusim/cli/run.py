@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from mcusim.cli import console
-from mcusim.cli.quantities import frequency
+from mcusim.cli.quantities import charge, duration, frequency, rest
 
 if TYPE_CHECKING:
+    from mcusim.duty_cycle import DutyCycle
     from mcusim.estimates import Estimate
     from mcusim.graph import Graph
 
@@ -28,6 +29,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--clock", callback=frequency, help="Clock of the core, such as 80MHz.")
 @click.option("--fpu/--no-fpu", default=None, help="Whether the build uses the FPU.")
 @click.option("--why", is_flag=True, help="Say why each layer runs its kernel.")
+@click.option("--period", callback=duration, help="From one inference to the next, such as 1s.")
+@click.option("--battery", callback=charge, help="What it holds, such as 220mAh or 2.5Wh.")
+@click.option(
+    "--rest", callback=rest, help="Between inferences: sleep, idle, or a current such as 2uA."
+)
 @click.option("--input", "input_file", type=_FILE, help="Run on the arrays of a .npy or .npz file.")
 @click.option("--output", "output_file", type=_FILE, help="Save outputs as .npy or .npz.")
 @click.option("--json", "json_file", type=_FILE, help="Save the estimate as JSON.")
@@ -39,6 +45,9 @@ def command(
     clock: float | None,
     fpu: bool | None,
     why: bool,
+    period: float | None,
+    battery: tuple[float, float] | None,
+    rest: str | float | None,
     input_file: Path | None,
     output_file: Path | None,
     json_file: Path | None,
@@ -51,22 +60,47 @@ def command(
 
     if output_file and not input_file:
         raise click.UsageError("--output needs --input")
+    if period is None and (battery is not None or rest is not None):
+        raise click.UsageError(f"--{'battery' if battery else 'rest'} needs --period")
     with console.progress(f"loading {model}"):
         graph = mcusim.load_model(model)
         found = mcusim.estimate(
             graph, mcusim.load_board(board), runtime, build, clock_hz=clock, fpu=fpu
         )
-    _show(found, why)
+    cycle = None if period is None else _cycle(found, period, battery, rest)
+    _show(found, why, cycle)
     if json_file:
-        _save_json(found, json_file)
+        _save_json(found, json_file, cycle)
     if input_file:
         _compute(graph, found, input_file, output_file)
 
 
-def _show(found: Estimate, why: bool) -> None:
+def _cycle(
+    found: Estimate,
+    period_s: float,
+    battery: tuple[float, float] | None,
+    rest: str | float | None,
+) -> DutyCycle:
+    from mcusim.duty_cycle import duty_cycle
+
+    battery_ah = None
+    if battery is not None:
+        held_ah, held_j = battery
+        battery_ah = held_ah or held_j / 3600.0 / found.board.power.supply_v
+    name, current_a = (rest, None) if rest is None or isinstance(rest, str) else (None, rest)
+    return duty_cycle(found, period_s, battery_ah=battery_ah, rest=name, rest_a=current_a)
+
+
+def _show(found: Estimate, why: bool, cycle: DutyCycle | None) -> None:
     from rich.text import Text
 
-    from mcusim.report import dominant_lines, layer_table, reason_lines, summary_lines
+    from mcusim.report import (
+        dominant_lines,
+        duty_cycle_lines,
+        layer_table,
+        reason_lines,
+        summary_lines,
+    )
 
     board = found.board
     console.show(
@@ -75,15 +109,18 @@ def _show(found: Estimate, why: bool) -> None:
         layer_table(found, console.terminal_width()),
         *(reason_lines(found) if why else ()),
         *summary_lines(found),
+        *(duty_cycle_lines(cycle, found) if cycle else ()),
         *dominant_lines(found),
         *(Text(f"! {warning}") for warning in found.warnings),
     )
 
 
-def _save_json(found: Estimate, path: Path) -> None:
+def _save_json(found: Estimate, path: Path, cycle: DutyCycle | None) -> None:
     from mcusim.cli.output_files import write_whole
+    from mcusim.report import duty_cycle_dict
 
-    content = json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n"
+    said = found.to_dict() | ({"duty_cycle": duty_cycle_dict(cycle, found)} if cycle else {})
+    content = json.dumps(said, indent=1, allow_nan=False) + "\n"
     write_whole(path, lambda file: file.write(content.encode()))
 
 

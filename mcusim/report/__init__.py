@@ -1,6 +1,15 @@
 """Renderers of a finished estimate."""
 
+from mcusim.report.duty import duty_cycle_dict, duty_cycle_lines
 from mcusim.report.schema import estimate_schema
 from mcusim.report.table import dominant_lines, layer_table, reason_lines, summary_lines
 
-__all__ = ["dominant_lines", "estimate_schema", "layer_table", "reason_lines", "summary_lines"]
+__all__ = [
+    "dominant_lines",
+    "duty_cycle_dict",
+    "duty_cycle_lines",
+    "estimate_schema",
+    "layer_table",
+    "reason_lines",
+    "summary_lines",
+]
