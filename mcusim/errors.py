@@ -2,6 +2,7 @@
 
 __all__ = [
     "BoardError",
+    "FirmwareError",
     "ImageError",
     "InputError",
     "McusimError",
@@ -24,6 +25,10 @@ class UnsupportedOperatorError(ModelError):
 
 class BoardError(McusimError):
     """A board file is missing, malformed or impossible."""
+
+
+class FirmwareError(McusimError):
+    """Firmware did what it should not: it faulted, or a function did not return."""
 
 
 class InputError(McusimError):

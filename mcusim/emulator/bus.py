@@ -20,7 +20,8 @@ class UnknownAccess:
     """Accesses of a register that no peripheral has.
 
     Attributes:
-        address: of the register.
+        address: of the register, a word.
+        value: what was written last; reads give it back.
         reads: how often it was read.
         writes: how often it was written.
         blocks: addresses of blocks that accessed it, up to eight.
@@ -28,7 +29,7 @@ class UnknownAccess:
 
     def __init__(self, address: int) -> None:
         self.address = address
-        self.reads = self.writes = 0
+        self.value = self.reads = self.writes = 0
         self.blocks: dict[int, int] = {}
 
     def note(self, block: int) -> None:
@@ -42,7 +43,7 @@ class Bus:
 
     Attributes:
         peripherals: those attached.
-        unknown: accesses that found none, by address; reads of it give 0.
+        unknown: accesses that found none, by address.
     """
 
     def __init__(self, uc: Any, machine: Machine) -> None:
@@ -78,18 +79,29 @@ class Bus:
         """Read a register as the core does."""
         found = self._find(address)
         if found is None:
-            unknown = self._unknown(address)
-            unknown.reads += 1
-            return 0
+            return self.read_unknown(address, size)
         return found.read(address - found.base, size) & ((1 << 8 * size) - 1)
 
     def write(self, address: int, size: int, value: int) -> None:
         """Write a register as the core does."""
         found = self._find(address)
         if found is None:
-            self._unknown(address).writes += 1
+            self.write_unknown(address, size, value)
         else:
             found.write(address - found.base, size, value)
+
+    def read_unknown(self, address: int, size: int) -> int:
+        """Read a register that is in no table: what was written to it, or 0."""
+        unknown = self._unknown(address & ~3)
+        unknown.reads += 1
+        return unknown.value >> 8 * (address & 3) & ((1 << 8 * size) - 1)
+
+    def write_unknown(self, address: int, size: int, value: int) -> None:
+        """Write a register that is in no table."""
+        unknown = self._unknown(address & ~3)
+        unknown.writes += 1
+        shift = 8 * (address & 3)
+        unknown.value = unknown.value & ~(((1 << 8 * size) - 1) << shift) | value << shift
 
     def _find(self, address: int) -> Peripheral | None:
         for peripheral in self._pages.get(address & -_PAGE, ()):

@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from mcusim.boards import Board
 from mcusim.emulator.blocks import Block, decode_block
@@ -19,6 +22,10 @@ from mcusim.emulator.counting import BlockCounter, Counts
 from mcusim.emulator.images import Image
 from mcusim.emulator.memories import Memories
 from mcusim.errors import InputError
+
+if TYPE_CHECKING:
+    from mcusim.emulator.arguments import Argument
+    from mcusim.emulator.calls import CallResult
 
 __all__ = ["Machine", "Output", "Stop", "StopReason"]
 
@@ -239,6 +246,31 @@ class Machine:
                 stop = self._slice(limit, count)
         self.counter.detach(self.pc)
         return stop
+
+    def call(
+        self,
+        function: str | int,
+        *arguments: Argument,
+        returns: npt.DTypeLike | None = np.int32,
+        max_seconds: float | None = 60.0,
+        max_instructions: int | None = None,
+    ) -> CallResult:
+        """Call a function of the image; see :func:`mcusim.emulator.calls.call`.
+
+        On a machine that has executed nothing, variables get their initial values first.
+        """
+        from mcusim.emulator import calls
+
+        if not self.counter.instructions:
+            calls.copy_initial_data(self)
+        return calls.call(
+            self,
+            function,
+            arguments,
+            returns=returns,
+            max_seconds=max_seconds,
+            max_instructions=max_instructions,
+        )
 
     def sleep(self) -> bool:
         """Let time pass until a peripheral is due.
