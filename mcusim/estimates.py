@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,19 @@ from mcusim.boards import Board, Calibration, Cycles
 from mcusim.instruction_mix import InstructionMix
 from mcusim.runtimes import FlashPart, MemoryPlan, RamPart
 
-__all__ = ["SCHEMA", "Estimate", "LayerEstimate", "PartEstimate", "TensorSummary"]
+__all__ = [
+    "FAMILIES",
+    "SCHEMA",
+    "Estimate",
+    "LayerEstimate",
+    "PartEstimate",
+    "TensorSummary",
+    "dominant_family",
+    "operator_family",
+]
+
+#: Families of operators that kernels of one kind compute.
+FAMILIES = ("convolution", "depthwise", "pointwise", "dense", "rest")
 
 #: Name and version of what :meth:`Estimate.to_dict` returns.
 SCHEMA = "mcusim/estimate/1"
@@ -85,6 +97,31 @@ class LayerEstimate(PartEstimate):
     macs: int
     scratch_bytes: int
     misaligned_accesses: float = 0.0
+
+    @property
+    def family(self) -> str:
+        """Which of :data:`FAMILIES` it belongs to."""
+        return operator_family(self.operator, [tensor.shape for tensor in self.inputs])
+
+
+def operator_family(operator: str, shapes: Sequence[tuple[int, ...]]) -> str:
+    """Which of :data:`FAMILIES` an operator belongs to.
+
+    Args:
+        operator: the schema's name.
+        shapes: of its inputs; the second is the weights.
+    """
+    if operator == "CONV_2D":
+        return "pointwise" if shapes[1][1:3] == (1, 1) else "convolution"
+    return {"DEPTHWISE_CONV_2D": "depthwise", "FULLY_CONNECTED": "dense"}.get(operator, "rest")
+
+
+def dominant_family(layers: Sequence[LayerEstimate]) -> str:
+    """The family that takes most of the time; ``"rest"`` without layers."""
+    cycles = dict.fromkeys(FAMILIES, 0.0)
+    for layer in layers:
+        cycles[layer.family] += layer.cycles
+    return max(FAMILIES, key=lambda name: cycles[name]) if layers else "rest"
 
 
 @dataclass(frozen=True)

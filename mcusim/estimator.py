@@ -10,16 +10,23 @@ from dataclasses import dataclass
 from mcusim.boards import (
     PLACES,
     Board,
+    Bounds,
     MemoryTraffic,
     Power,
     Regulator,
     external_energy_j,
     price,
-    time_bounds,
     without_fpu,
 )
+from mcusim.boards.bounds import Range
 from mcusim.errors import InputError, ModelError
-from mcusim.estimates import Estimate, LayerEstimate, PartEstimate, TensorSummary
+from mcusim.estimates import (
+    Estimate,
+    LayerEstimate,
+    PartEstimate,
+    TensorSummary,
+    dominant_family,
+)
 from mcusim.graph import Graph, Node, Tensor
 from mcusim.instruction_mix import InstructionMix
 from mcusim.kernels.closest import PricedBuild, closest_profile
@@ -88,14 +95,16 @@ def estimate(
     if build not in builds:
         raise InputError(f"there is no build {build!r}; {_suggestion(build, builds)}")
     planned = _planned(graph, runtime, board, build)
-    pricing = _Pricing(board, rate_hz, build, places)
+    software = f"{planned.runtime} {build}"
+    pricing = _Pricing(board, rate_hz, build, places, _active_w(board, rate_hz, software))
     layers = tuple(pricing.layer(layer) for layer in planned.layers)
     invoke = pricing.part(_known(planned.invoke))
-    software = f"{planned.runtime} {build}"
-    low, high = _ratios(board, software, (*layers, invoke))
-    power = board.power
     latency_s = sum(part.latency_s for part in (*layers, invoke))
     energy_j = sum(part.energy_j for part in (*layers, invoke))
+    bounds = Bounds.of(board, software, dominant_family(layers))
+    profiles = _profile_error((*layers, invoke))
+    time = _ranges(bounds.time, profiles)
+    energy = _ranges(bounds.time, profiles, bounds.power)
     return Estimate(
         graph.name,
         board,
@@ -110,11 +119,8 @@ def estimate(
         planned.memory,
         static_ram(planned, board.core.profile, build),
         flash(planned, board.core.profile, build),
-        (latency_s * low, latency_s * high),
-        (
-            energy_j * low * power.measured_over_predicted_low,
-            energy_j * high * power.measured_over_predicted_high,
-        ),
+        (latency_s * time[0], latency_s * time[1]),
+        (energy_j * energy[0], energy_j * energy[1]),
         _warnings(board, software, layers),
     )
 
@@ -142,6 +148,7 @@ class _Pricing:
     clock_hz: float
     build: str
     places: Mapping[str, str]
+    active_w: float
 
     def layer(self, layer: LayerPlan) -> LayerEstimate:
         node = layer.node
@@ -184,7 +191,7 @@ class _Pricing:
             misaligned_accesses=misaligned_accesses,
         )
         latency_s = cycles.total / self.clock_hz
-        energy_j = latency_s * self.board.power.active_w(self.clock_hz)
+        energy_j = latency_s * self.active_w
         energy_j += external_energy_j(self.board, traffic, self.places)
         return PartEstimate(
             # A reason stands with the function that was chosen; the others are what it calls.
@@ -204,6 +211,13 @@ class _Pricing:
         """What prices a call; None where nothing counted has its loops."""
         found = closest_profile(call.profile, self.board.core.profile, self.build)
         return found if found and found.has_loops_of(call.trips) else None
+
+
+def _active_w(board: Board, clock_hz: float, software: str) -> float:
+    """Power while computing, with what this software was measured to add."""
+    fitted = board.calibration
+    scale = fitted.power_scale.get(software, 1.0) if fitted else 1.0
+    return scale * board.power.active_w(clock_hz)
 
 
 def _known(call: KernelCall | None) -> list[KernelCall]:
@@ -281,21 +295,32 @@ def _suggestion(word: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
 
 
-def _ratios(board: Board, software: str, parts: Sequence[PartEstimate]) -> tuple[float, float]:
-    """Interval of the true time over the predicted one: the board's, widened by the profiles'.
+def _profile_error(parts: Sequence[PartEstimate]) -> float:
+    """Half the width of what the kernel profiles leave open, as a logarithm.
 
     Errors of layers are taken to go together, as one compiler and one fit made them all.
     """
     total = sum(part.cycles for part in parts)
     error = sum(part.cycles * part.error for part in parts) / total if total else 0.0
-    profiles = _Z90 * math.log1p(error)
-    low, high = (math.log(bound) for bound in time_bounds(board.core, board.calibration, software))
-    # Each side is widened away from its bound, which need not lie on either side of 1.
-    return math.exp(low - _further(low, profiles)), math.exp(high + _further(high, profiles))
+    return _Z90 * math.log1p(error)
 
 
-def _further(bound: float, profiles: float) -> float:
-    return math.hypot(bound, profiles) - abs(bound)
+def _ranges(bounds: Range, *others: float | Range) -> Range:
+    """A range of measured over predicted, widened by errors that do not depend on its own.
+
+    Each side is widened away from its bound, which need not lie on either side of 1.
+
+    Args:
+        bounds: low and high.
+        others: half widths of a logarithm, or low and high.
+    """
+    low, high = (math.log(bound) for bound in bounds)
+    lows = [other if isinstance(other, float) else math.log(other[0]) for other in others]
+    highs = [other if isinstance(other, float) else math.log(other[1]) for other in others]
+    return (
+        math.exp(low + abs(low) - math.hypot(low, *lows)),
+        math.exp(high - abs(high) + math.hypot(high, *highs)),
+    )
 
 
 def _warnings(board: Board, software: str, layers: Sequence[LayerEstimate]) -> tuple[str, ...]:
@@ -306,18 +331,18 @@ def _warnings(board: Board, software: str, layers: Sequence[LayerEstimate]) -> t
             by_text.setdefault(text, []).append(layer)
     said = [f"{_where(found)}: {text}" for text, found in by_text.items()]
     if not board.calibrated:
-        bounds = board.core.uncalibrated
+        found = board.core.uncalibrated
         said.insert(
             0,
             f"uncalibrated board: no measured run of {board.name} has been fitted; measured time "
-            f"may be {bounds.measured_over_predicted_low:g} to "
-            f"{bounds.measured_over_predicted_high:g} times the prediction (90 %)",
+            f"may be {found.measured_over_predicted_low:.3g} to "
+            f"{found.measured_over_predicted_high:.3g} times the prediction (90 %)",
         )
     elif board.calibration and software not in board.calibration.software:
         said.insert(
             0,
             f"{board.name} was calibrated with {', '.join(board.calibration.software)}, not with "
-            f"{software}: the interval holds that of a core without measured runs",
+            f"{software}: the interval is that of software which was not measured",
         )
     return tuple(said)
 

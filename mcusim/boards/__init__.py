@@ -41,6 +41,7 @@ __all__ = [
     "WorkingTraffic",
     "board_names",
     "external_energy_j",
+    "half_width",
     "load_board",
     "price",
     "read_board_file",

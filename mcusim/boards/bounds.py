@@ -1,4 +1,4 @@
-"""How far predicted times and energies are to be trusted, by how far a run is from measured ones."""
+"""How far predicted times and energies are to be trusted, by distance from measured runs."""
 
 from __future__ import annotations
 

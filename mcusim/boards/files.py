@@ -172,7 +172,9 @@ def _read(path: Path, shipped: tuple[str, ...], below: tuple[Path, ...]) -> _Con
     values.setdefault("name", path.stem)
     found = origins(text, path.name)
     content = _Content(str(path), values, found)
-    if shipped == _BOARDS and path == data_path(*shipped, path.name):
+    # A board that comes with mcusim was not measured where another was that it resembles.
+    own = path == data_path(*_BOARDS, path.name) and path.parent not in [b.parent for b in below]
+    if own:
         fitted = fitted_values("boards", path.stem)
         content = _Content(
             str(path), _merged(values, fitted.values), content.origins | fitted.origins

@@ -85,15 +85,17 @@ def price(
         _working_waits(paths[place], moved) * paths[place].wait_cycles
         for place, moved in (("arena", traffic.arena), ("stack", traffic.stack))
     )
-    if fitted := board.calibration:
-        scale = fitted.time_scale
-        return Cycles(
-            core * scale,
-            fetch * fitted.fetch_wait_scale * scale,
-            data * fitted.constant_wait_scale * scale,
-            working * scale,
-        )
-    return Cycles(core, fetch, data, working)
+    fitted = board.calibration
+    if fitted is None:
+        scale = board.core.uncalibrated.time_scale
+        return Cycles(core * scale, fetch * scale, data * scale, working * scale)
+    scale = fitted.time_scale
+    return Cycles(
+        core * scale,
+        fetch * fitted.fetch_wait_scale * scale,
+        data * fitted.constant_wait_scale * scale,
+        working * scale,
+    )
 
 
 def external_energy_j(

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 from mcusim.boards import Board, load_board
 from mcusim.calibration.published import PublishedRun
-from mcusim.estimates import Estimate, PartEstimate
+from mcusim.estimates import FAMILIES, Estimate, PartEstimate, dominant_family
 from mcusim.estimator import estimate
 from mcusim.graph import DType, Graph, Operator, Tensor
 from mcusim.models import load_model
 
-__all__ = ["FAMILIES", "PricedRun", "family", "price_run", "uncalibrated", "with_float_ends"]
-
-#: Families of operators that kernels of one kind compute.
-FAMILIES = ("convolution", "depthwise", "pointwise", "dense", "rest")
+__all__ = ["PricedRun", "price_run", "uncalibrated", "with_float_ends"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,9 @@ class PricedRun:
 def uncalibrated(name: str) -> Board:
     """A board as its datasheets describe it, without what was fitted."""
     board = load_board(name)
-    return board.model_copy(update={"calibrated": False, "calibration": None})
+    plain = board.core.uncalibrated.model_copy(update={"time_scale": 1.0})
+    core = board.core.model_copy(update={"uncalibrated": plain})
+    return board.model_copy(update={"core": core, "calibrated": False, "calibration": None})
 
 
 def price_run(run: PublishedRun, runtime: str = "", build: str = "") -> PricedRun:
@@ -77,32 +75,17 @@ def price_run(run: PublishedRun, runtime: str = "", build: str = "") -> PricedRu
     )
     causes = [part.cycles_by_cause for part in _parts(found, run)]
     by_family = dict.fromkeys(FAMILIES, 0.0)
-    for node, layer in zip(graph.main.nodes, found.layers, strict=False):
-        by_family[family(node.name, [t.shape for t in node.inputs if t is not None])] += (
-            layer.cycles
-        )
-    kind = max(by_family, key=lambda name: by_family[name])
+    for layer in found.layers:
+        by_family[layer.family] += layer.cycles
     return PricedRun(
         run,
         board.core.name,
         sum(cause.core for cause in causes),
         sum(cause.fetch for cause in causes),
         sum(cause.total - cause.core - cause.fetch for cause in causes),
-        kind,
+        dominant_family(found.layers),
         tuple(by_family.values()),
     )
-
-
-def family(operator: str, shapes: Sequence[tuple[int, ...]]) -> str:
-    """Which of :data:`FAMILIES` an operator belongs to.
-
-    Args:
-        operator: the schema's name.
-        shapes: of its inputs; the second is the weights.
-    """
-    if operator == "CONV_2D":
-        return "pointwise" if shapes[1][1:3] == (1, 1) else "convolution"
-    return {"DEPTHWISE_CONV_2D": "depthwise", "FULLY_CONNECTED": "dense"}.get(operator, "rest")
 
 
 def _parts(found: Estimate, run: PublishedRun) -> tuple[PartEstimate, ...]:

@@ -32,6 +32,7 @@ class PublishedRun:
         board: name of the board.
         clock_hz: clock of the core.
         supply_v: supply voltage; None where it is not stated.
+        regulator: ``"smps"`` where the source says so; empty where it says nothing.
         model: network of the zoo; empty where its shape is not published.
         float_ends: whether the network quantizes its input and dequantizes its output.
         runtime: as :func:`mcusim.estimate` takes it; empty where there is none.
@@ -51,6 +52,7 @@ class PublishedRun:
     board: str
     clock_hz: float
     supply_v: float | None
+    regulator: str
     model: str
     float_ends: bool
     runtime: str
@@ -105,6 +107,7 @@ def _run(file: str, line: int, row: Mapping[str, str]) -> PublishedRun:
         row["board"],
         float(row["clock_hz"]),
         _optional(row["supply_v"], 1.0),
+        row["regulator"],
         row["model"],
         row["float_ends"] == "yes",
         row["runtime"],

@@ -1,0 +1,205 @@
+"""Published runs predicted by fits that had not seen them, by how far they were from what was seen.
+
+Distances, the nearest first: ``network``, the board was measured with the same software on other
+networks of this kind; ``kind``, on networks of other kinds only; ``software``, with other software
+only; ``board``, other boards of this core were measured; ``core``, only other cores were.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from mcusim.calibration.joint_fit import JointFit, fit_jointly
+from mcusim.calibration.power_fit import PoweredRun, PowerFit, fit_power, powered_runs
+from mcusim.calibration.priced_runs import PricedRun, price_run
+from mcusim.calibration.published import PublishedRun, published_runs
+
+__all__ = [
+    "COMPARED_WITH",
+    "DISTANCES",
+    "HeldOut",
+    "closed_runs",
+    "half_width",
+    "held_out_energy",
+    "held_out_latency",
+    "held_out_power",
+    "known_runs",
+]
+
+#: The nearest first.
+DISTANCES = ("network", "kind", "software", "board", "core")
+
+#: Software that closed runtimes are compared with.
+COMPARED_WITH = ("cmsis-nn", "gcc-O3")
+
+_COVERAGE = 0.9
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A run and what a fit that had not seen it says of it.
+
+    Attributes:
+        run: as published.
+        distance: of :data:`DISTANCES`.
+        residual: logarithm of measured over predicted.
+        group: what was left out with it.
+    """
+
+    run: PublishedRun
+    distance: str
+    residual: float
+    group: Hashable
+
+
+@cache
+def known_runs() -> tuple[PricedRun, ...]:
+    """Runs whose binary is known, priced."""
+    return tuple(price_run(run) for run in published_runs("known"))
+
+
+@cache
+def closed_runs() -> tuple[PricedRun, ...]:
+    """Runs of closed runtimes, priced as :data:`COMPARED_WITH`."""
+    return tuple(price_run(run, *COMPARED_WITH) for run in published_runs("closed"))
+
+
+@cache
+def held_out_latency() -> tuple[HeldOut, ...]:
+    """Time of every known run at each distance; of closed ones where boards are left out.
+
+    A closed run is compared with what the same software takes of the same network on other boards.
+    """
+    found = [
+        *_left_out("network", lambda p: p.run.model),
+        *_left_out("software", lambda p: (p.run.board, p.run.software)),
+        *_left_out("board", lambda p: p.run.board, closed=True),
+        *_left_out("core", lambda p: p.core, closed=True),
+    ]
+    return tuple(found)
+
+
+def _left_out(
+    distance: str, group_of: Callable[[PricedRun], Hashable], closed: bool = False
+) -> list[HeldOut]:
+    """Each group predicted by a fit without it."""
+    known, others = known_runs(), closed_runs()
+    found = []
+    for group in dict.fromkeys(map(group_of, (*known, *others) if closed else known)):
+        seen = [p for p in known if group_of(p) != group]
+        seen_closed = [p for p in others if group_of(p) != group]
+        fit = fit_jointly(seen, seen_closed)
+        for p in known:
+            if group_of(p) == group and _is_at(distance, p, seen):
+                at = _kind_distance(p, seen) if distance == "network" else distance
+                found.append(HeldOut(p.run, at, _residual(fit, p), group))
+        if closed:
+            found += _left_out_closed(distance, group, group_of, fit, seen, seen_closed)
+    return found
+
+
+def _is_at(distance: str, run: PricedRun, seen: Sequence[PricedRun]) -> bool:
+    """Whether the runs that are left are as near as the distance says, and no nearer."""
+    same_board = [p for p in seen if p.run.board == run.run.board]
+    if distance == "network":
+        return any(p.run.software == run.run.software for p in same_board)
+    if distance == "software":
+        return bool(same_board)
+    return True
+
+
+def _kind_distance(run: PricedRun, seen: Sequence[PricedRun]) -> str:
+    kinds = {
+        p.kind for p in seen if (p.run.board, p.run.software) == (run.run.board, run.run.software)
+    }
+    return "network" if run.kind in kinds else "kind"
+
+
+def _left_out_closed(
+    distance: str,
+    group: Hashable,
+    group_of: Callable[[PricedRun], Hashable],
+    fit: JointFit,
+    seen: Sequence[PricedRun],
+    seen_closed: Sequence[PricedRun],
+) -> list[HeldOut]:
+    """Closed runs of a group, by the factors that other boards show."""
+    factors: dict[tuple[str, str], list[float]] = {}
+    for p in seen_closed:
+        factors.setdefault((p.run.runtime, p.run.model), []).append(_residual(fit, p))
+    cores = {p.core for p in (*seen, *seen_closed)}
+    found = []
+    for p in closed_runs():
+        others = factors.get((p.run.runtime, p.run.model))
+        if group_of(p) != group or not others:
+            continue
+        at = distance if distance == "core" or p.core in cores else "core"
+        if distance == "board" and at == "core":
+            continue  # its core is left out as a whole, too
+        found.append(HeldOut(p.run, at, _residual(fit, p) - sum(others) / len(others), group))
+    return found
+
+
+def _residual(fit: JointFit, run: PricedRun) -> float:
+    return math.log(run.measured / fit.of(run.run.board, run.core).cycles(run))
+
+
+@cache
+def held_out_power() -> tuple[HeldOut, ...]:
+    """Power of every run that has one, at the distances that power knows."""
+    runs = powered_runs(published_runs())
+    found: list[HeldOut] = []
+    for run in runs:
+        if run.run.model:
+            seen = [r for r in runs if r.run.model != run.run.model]
+            if any(_firmware(r) == _firmware(run) for r in seen):
+                found.append(_power(fit_power(seen), run, "network", run.run.model))
+        others = [r for r in runs if _firmware(r) != _firmware(run)]
+        if any(r.run.board == run.run.board for r in others):
+            found.append(_power(fit_power(others), run, "software", _firmware(run)))
+        rest = [r for r in runs if r.run.board != run.run.board]
+        found.append(_power(fit_power(rest), run, "board", run.run.board))
+    return tuple(found)
+
+
+def _firmware(run: PoweredRun) -> tuple[str, str]:
+    return run.run.board, run.firmware
+
+
+def _power(fit: PowerFit, run: PoweredRun, distance: str, group: Hashable) -> HeldOut:
+    factor = fit.of(run.run.board, run.firmware)
+    return HeldOut(run.run, distance, run.log_ratio - math.log(factor), group)
+
+
+@cache
+def held_out_energy() -> tuple[HeldOut, ...]:
+    """Energy of the known runs that have one, time and power held out at the same distance."""
+    powers = {(p.run, p.distance): p.residual for p in held_out_power()}
+    found = []
+    for time in held_out_latency():
+        run = time.run
+        near = "network" if time.distance == "kind" else time.distance
+        power = powers.get((run, near))
+        if run.status != "known" or not run.energy_j or not run.power_w or power is None:
+            continue
+        # The energy as published, against predicted time and power.
+        own = math.log(run.energy_j / run.power_w / run.latency_s)
+        found.append(HeldOut(run, time.distance, time.residual + power + own, time.group))
+    return tuple(found)
+
+
+def half_width(residuals: Sequence[float]) -> float:
+    """Half the width of a 90 % interval of the logarithm: conformal, from residuals held out.
+
+    With n residuals the ``ceil(0.9 (n + 1))``-th smallest in size; the largest, widened by what is
+    missing to 90 %, below n = 9.
+    """
+    sizes = sorted(abs(residual) for residual in residuals)
+    count = len(sizes)
+    rank = math.ceil(_COVERAGE * (count + 1))
+    if rank <= count:
+        return sizes[rank - 1]
+    return sizes[-1] * _COVERAGE * (count + 1) / count
