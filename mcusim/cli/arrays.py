@@ -16,7 +16,7 @@ from mcusim.cli.output_files import write_whole
 from mcusim.errors import InputError
 from mcusim.graph import Array
 
-__all__ = ["described", "load_inputs", "save_outputs"]
+__all__ = ["described", "load_inputs", "load_outputs", "save_outputs"]
 
 #: What NumPy and the modules under it raise of damaged files.
 _DAMAGE = (
@@ -53,16 +53,7 @@ def load_inputs(path: Path, names: Sequence[str]) -> list[Array]:
         InputError: the file does not hold arrays.
         OSError: it cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return [loaded]
-            arrays = {key: loaded[key] for key in loaded.files}
-    except _DAMAGE as error:
-        # What is no array NumPy takes for a pickle, and says how to load that at one's own risk.
-        why = "" if "pickle" in str(error) else f" ({error})"
-        raise InputError(f"{path}: is not a .npy or .npz file of numbers{why}") from None
+    arrays = _arrays(path)
     if set(arrays) >= set(names):
         return [arrays[name] for name in names]
     if len(arrays) != len(names):
@@ -72,8 +63,43 @@ def load_inputs(path: Path, names: Sequence[str]) -> list[Array]:
     return list(arrays.values())
 
 
+def load_outputs(path: Path, names: Sequence[str]) -> dict[str, Array]:
+    """Load what a model computed, such as :func:`save_outputs` saves.
+
+    Args:
+        path: a ``.npy`` file with the only output, or a ``.npz`` file of tensors by name; as many
+            arrays as there are outputs, none of which has the name of one, are these in order.
+        names: the model's outputs.
+
+    Returns:
+        Arrays by the names of tensors.
+
+    Raises:
+        InputError: the file does not hold arrays.
+        OSError: it cannot be read.
+    """
+    arrays = _arrays(path)
+    if len(arrays) == len(names) and not set(arrays) & set(names):
+        return dict(zip(names, arrays.values(), strict=True))
+    return arrays
+
+
+def _arrays(path: Path) -> dict[str, Array]:
+    """Arrays of a file by name; the only one of a ``.npy`` file has none."""
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {"": loaded}
+            return {key: loaded[key] for key in loaded.files}
+    except _DAMAGE as error:
+        # What is no array NumPy takes for a pickle, and says how to load that at one's own risk.
+        why = "" if "pickle" in str(error) else f" ({error})"
+        raise InputError(f"{path}: is not a .npy or .npz file of numbers{why}") from None
+
+
 def _counted(names: Collection[str], what: str) -> str:
-    listed = f" ({', '.join(names)})" if names else ""
+    listed = f" ({', '.join(names)})" if any(names) else ""
     return f"{len(names)} {what}{'' if len(names) == 1 else 's'}{listed}"
 
 

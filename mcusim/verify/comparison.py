@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,93 +11,20 @@ from mcusim.graph import Array, DType, Graph, Node
 from mcusim.interpreter import Interpreter
 from mcusim.kernels.reference.control_flow import CONTROL_FLOW
 from mcusim.runtimes import Runtime, select
+from mcusim.verify.findings import Difference, Verification
 from mcusim.verify.ways import Way, ways
 
-__all__ = ["Difference", "Verification", "random_inputs", "verify"]
+__all__ = [
+    "batched",
+    "explained",
+    "inputs_of",
+    "random_inputs",
+    "same_bits",
+    "stands_alone",
+    "verify",
+]
 
 _Bits = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """An operator that computes other bits from the same inputs, and its first such element.
-
-    Attributes:
-        index: position of the operator in the main subgraph.
-        operator: the schema's name.
-        tensor: name of the output.
-        elements: elements of it over all inferences.
-        differing: how many of them this operator makes different by itself.
-        largest: largest difference among these.
-        inference: the inference of the first one.
-        element: its index in the tensor.
-        value: what the runtime under test computes there.
-        other: what the other runtime computes.
-        kernel: function that computes it under test.
-        other_kernel: function of the other runtime.
-        way: how the runtime under test comes to its value; None where that is not known.
-        other_way: how the other runtime comes to its value.
-        warnings: what is known to go wrong in either function.
-    """
-
-    index: int
-    operator: str
-    tensor: str
-    elements: int
-    differing: int
-    largest: float
-    inference: int
-    element: tuple[int, ...]
-    value: float
-    other: float
-    kernel: str
-    other_kernel: str
-    way: Way | None
-    other_way: Way | None
-    warnings: tuple[str, ...]
-
-    @property
-    def why(self) -> str:
-        """The step that makes the difference, in words."""
-        if self.way is None or self.other_way is None:
-            known = "; ".join(self.warnings)
-            return known or "no known order of sums and roundings gives both values"
-        if self.way.accumulator != self.other_way.accumulator:
-            return (
-                f"other sums: {self.way.sums or 'as the operator asks'}, against "
-                f"{self.other_way.sums or 'as the operator asks'}"
-            )
-        return f"the same sum, {self.way.step}, against {self.other_way.step}"
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What comparing two runtimes found.
-
-    Attributes:
-        model: name of the model.
-        runtime: the runtime under test.
-        against: the other one.
-        inferences: how many inputs were run.
-        operators: operators of the main subgraph.
-        differences: operators that differ from the same inputs, in order.
-        carried: indices of operators that differ only because their inputs do.
-        outputs_equal: whether the model's outputs are equal.
-    """
-
-    model: str
-    runtime: str
-    against: str
-    inferences: int
-    operators: int
-    differences: tuple[Difference, ...]
-    carried: tuple[int, ...]
-    outputs_equal: bool
-
-    @property
-    def equal(self) -> bool:
-        """Whether every tensor has the same bits under both."""
-        return not self.differences and not self.carried
 
 
 def random_inputs(graph: Graph, inferences: int = 8, seed: int = 0) -> list[Array]:
@@ -158,13 +84,13 @@ def verify(
     given = random_inputs(graph) if inputs is None else inputs
     first = Interpreter(graph, runtime, core=core, single_rounding=single_rounding)
     second = Interpreter(graph, against, core=core)
-    tensors = _batched(graph, first.invoke(given, tensors=True).tensors)
-    others = _batched(graph, second.invoke(given, tensors=True).tensors)
+    tensors = batched(graph, first.invoke(given, tensors=True).tensors)
+    others = batched(graph, second.invoke(given, tensors=True).tensors)
     inferences = max((len(array) for array in tensors.values()), default=1)
     differences, carried = [], []
     for node in graph.main.nodes:
         indices = [t.index for t in node.outputs]
-        if all(_same(tensors[i], others[i]).all() for i in indices):
+        if all(same_bits(tensors[i], others[i]).all() for i in indices):
             continue
         found = _difference(node, mine, theirs, others)
         if found is None:
@@ -179,17 +105,17 @@ def verify(
         len(graph.main.nodes),
         tuple(differences),
         tuple(carried),
-        all(_same(tensors[t.index], others[t.index]).all() for t in graph.outputs),
+        all(same_bits(tensors[t.index], others[t.index]).all() for t in graph.outputs),
     )
 
 
-def _batched(graph: Graph, tensors: Mapping[int, Array]) -> dict[int, Array]:
+def batched(graph: Graph, tensors: Mapping[int, Array]) -> dict[int, Array]:
     """Tensors with their leading axis of inferences."""
     shapes = [t.shape for t in graph.main.tensors]
     return {i: a.reshape(-1, *shapes[i]) if a.size else a for i, a in tensors.items()}
 
 
-def _same(a: Array, b: Array) -> _Bits:
+def same_bits(a: Array, b: Array) -> _Bits:
     """Where two arrays have the same bits."""
     if a.dtype.kind == "f":
         unsigned = np.dtype(f"u{a.dtype.itemsize}")
@@ -202,42 +128,76 @@ def _difference(
     node: Node, mine: Runtime, theirs: Runtime, tensors: Mapping[int, Array]
 ) -> Difference | None:
     """What an operator makes different by itself; None if nothing."""
-    if node.name in CONTROL_FLOW or any(t is not None and t.is_variable for t in node.inputs):
+    if not stands_alone(node):
         return None
-    inputs = [None if t is None else _input(tensors[t.index], t.is_constant) for t in node.inputs]
+    inputs = inputs_of(node, tensors)
     with np.errstate(all="ignore"):
         values, others = mine.bind(node)(inputs), theirs.bind(node)(inputs)
-    for tensor, value, other in zip(node.outputs, values, others, strict=True):
-        differs = ~_same(value, other)
-        if not differs.any():
-            continue
-        at = tuple(int(i) for i in np.argwhere(differs)[0])
-        single = [None if a is None else a[min(at[0], len(a) - 1)] for a in inputs]
-        found = ways(node, single, at[1:])
-        calls = (*mine.calls(node), *theirs.calls(node))
-        apart = np.abs(value.astype(np.float64) - other.astype(np.float64))
-        return Difference(
-            index=node.index,
-            operator=node.name,
-            tensor=tensor.name,
-            elements=value.size,
-            differing=int(differs.sum()),
-            largest=float(np.nanmax(apart)),
-            inference=at[0],
-            element=at[1:],
-            value=value[at].item(),
-            other=other[at].item(),
-            kernel=next(iter(mine.calls(node))).kernel,
-            other_kernel=next(iter(theirs.calls(node))).kernel,
-            way=_way_to(value[at].item(), found),
-            other_way=_way_to(other[at].item(), found),
-            warnings=tuple(dict.fromkeys(w for call in calls for w in call.warnings)),
-        )
+    for output, (value, other) in enumerate(zip(values, others, strict=True)):
+        if not same_bits(value, other).all():
+            return explained(node, output, inputs, value, other, mine, theirs)
     return None
 
 
-def _input(array: Array, is_constant: bool) -> Array:
-    return array[:1] if is_constant else array
+def stands_alone(node: Node) -> bool:
+    """Whether an operator's outputs follow from its inputs, without a state or other subgraphs."""
+    return node.name not in CONTROL_FLOW and not any(
+        t is not None and t.is_variable for t in node.inputs
+    )
+
+
+def inputs_of(node: Node, tensors: Mapping[int, Array]) -> list[Array | None]:
+    """What an operator computes from, as its kernel takes it; None for what is left out."""
+    return [
+        None if t is None else (tensors[t.index][:1] if t.is_constant else tensors[t.index])
+        for t in node.inputs
+    ]
+
+
+def explained(
+    node: Node,
+    output: int,
+    inputs: Sequence[Array | None],
+    value: Array,
+    other: Array,
+    mine: Runtime,
+    theirs: Runtime | None,
+) -> Difference:
+    """The first element in which two values of an output differ, and how each comes about.
+
+    Args:
+        node: the operator.
+        output: which of its outputs.
+        inputs: from which it computes, with a leading axis of inferences.
+        value: what the runtime under test computes, with that axis.
+        other: what it is compared with.
+        mine: the runtime under test.
+        theirs: the other runtime; None for what was recorded.
+    """
+    differs = ~same_bits(value, other)
+    at = tuple(int(i) for i in np.argwhere(differs)[0])
+    single = [None if a is None else a[min(at[0], len(a) - 1)] for a in inputs]
+    found = ways(node, single, at[1:])
+    mine_calls = tuple(mine.calls(node))
+    other_calls = () if theirs is None else tuple(theirs.calls(node))
+    apart = np.abs(value.astype(np.float64) - other.astype(np.float64))
+    return Difference(
+        index=node.index,
+        operator=node.name,
+        tensor=node.outputs[output].name,
+        elements=value.size,
+        differing=int(differs.sum()),
+        largest=float(np.nanmax(apart)),
+        inference=at[0],
+        element=at[1:],
+        value=value[at].item(),
+        other=other[at].item(),
+        kernel=mine_calls[0].kernel,
+        other_kernel=other_calls[0].kernel if other_calls else "",
+        way=_way_to(value[at].item(), found),
+        other_way=_way_to(other[at].item(), found),
+        warnings=tuple(dict.fromkeys(w for c in (*mine_calls, *other_calls) for w in c.warnings)),
+    )
 
 
 def _way_to(value: float, found: Sequence[Way]) -> Way | None:
