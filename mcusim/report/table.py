@@ -126,6 +126,11 @@ def reason_lines(estimate: Estimate) -> list[str]:
 
 
 def _ram_line(estimate: Estimate) -> str:
+    if estimate.memory is not None and not estimate.static_ram:
+        return (
+            f"RAM       {_against(estimate.memory.arena_bytes, estimate.board.ram.bytes)}: "
+            "activations; stack, start-up and drivers on top"
+        )
     if not estimate.static_ram:
         return "RAM       unknown: the firmware's buffers are its own"
     if estimate.arena_bytes is None or estimate.ram_bytes is None:

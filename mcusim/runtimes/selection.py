@@ -10,18 +10,22 @@ from mcusim.graph import DType, Node
 from mcusim.kernels.cmsis_nn import KERNELS as CMSIS_NN_KERNELS
 from mcusim.kernels.cmsis_nn.contract import SIMD_OF_CORE, Configuration, Generation
 from mcusim.kernels.contract import BoundKernel, KernelCall
+from mcusim.kernels.dnnruntime import NAME as DNNRUNTIME
+from mcusim.kernels.dnnruntime import library as dnnruntime_library
+from mcusim.kernels.library import KernelLibrary
 from mcusim.kernels.profile import load_profile
 from mcusim.kernels.reference import KERNELS as REFERENCE_KERNELS
 from mcusim.runtimes import legacy_q7, tflm_2020
 
 __all__ = ["RUNTIMES", "Runtime", "canonical_runtime", "library_configuration", "select"]
 
-RUNTIMES: tuple[str, ...] = ("tflm", "cmsis-nn")
+RUNTIMES: tuple[str, ...] = ("tflm", "cmsis-nn", DNNRUNTIME)
 
 #: Generations of each runtime, the newest first.
 _GENERATIONS: Mapping[str, tuple[Generation, ...]] = {
     "tflm": ("2026",),
     "cmsis-nn": ("2026", "2022", "2021", "2020"),
+    DNNRUNTIME: ("2026",),
 }
 
 
@@ -30,12 +34,14 @@ class Runtime:
     """A runtime as built for a core.
 
     Attributes:
-        base: ``"tflm"`` or ``"cmsis-nn"``.
+        base: one of :data:`RUNTIMES`.
         configuration: how the library is built; its generation is TFLM's, too.
+        library: what it runs where that is neither TFLM's nor CMSIS-NN's.
     """
 
     base: str
     configuration: Configuration
+    library: KernelLibrary | None = None
 
     @property
     def name(self) -> str:
@@ -50,6 +56,8 @@ class Runtime:
 
     def supports(self, operator: str) -> bool:
         """Whether mcusim has a kernel of the operator."""
+        if self.library is not None:
+            return self.library.supports(operator)
         return operator in REFERENCE_KERNELS
 
     def check(self, node: Node) -> None:
@@ -61,6 +69,9 @@ class Runtime:
             UnsupportedOperatorError: the runtime refuses the node.
             ModelError: the node makes no sense.
         """
+        if self.library is not None:
+            self.library.check(node)
+            return
         if self._is_2020:
             tflm_2020.check(node)
         REFERENCE_KERNELS[node.name].check(node)
@@ -72,6 +83,8 @@ class Runtime:
             UnsupportedOperatorError: the runtime refuses the node.
             ModelError: the node makes no sense.
         """
+        if self.library is not None:
+            return self.library.bind(node)
         self.check(node)
         kernel = CMSIS_NN_KERNELS.get(node.name) if self.has_cmsis_nn else None
         if kernel is not None and kernel.accepts(node, self.configuration):
@@ -95,6 +108,9 @@ class Runtime:
             UnsupportedOperatorError: the runtime refuses the node.
             ModelError: the node makes no sense.
         """
+        if self.library is not None:
+            yield from self.library.calls(node)
+            return
         self.check(node)
         if not self.has_cmsis_nn:
             yield REFERENCE_KERNELS[node.name].count(node)
@@ -177,6 +193,8 @@ def select(name: str, core: str = "m4", single_rounding: bool = False) -> Runtim
             f"runtime {name!r} is known only for cores with DSP instructions (m4, m7, m33), "
             f"not for {core}"
         )
+    if base == DNNRUNTIME:
+        return Runtime(base, configuration, dnnruntime_library(configuration.simd != "none"))
     return Runtime(base, configuration)
 
 
