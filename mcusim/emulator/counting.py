@@ -8,7 +8,7 @@ time calls back into Python, to be decoded.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,12 @@ class Counts:
         executed[: len(before.executed)] -= before.executed
         taken[: len(before.taken)] -= before.taken
         return Counts(self.blocks, executed, taken)
+
+    def chosen(self, numbers: Sequence[int]) -> Counts:
+        """Only some of the blocks, by position."""
+        places = np.array(numbers, np.int64)
+        blocks = tuple(self.blocks[number] for number in numbers)
+        return Counts(blocks, self.executed[places], self.taken[places])
 
     def mixes(self) -> npt.NDArray[np.float64]:
         """float64, shape ``(blocks, len(FIELDS))``: what each block counts in all."""

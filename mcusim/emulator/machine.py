@@ -21,6 +21,7 @@ from mcusim.emulator.contract import Event, EventKind, Peripheral, SystemControl
 from mcusim.emulator.counting import BlockCounter, Counts
 from mcusim.emulator.images import Image
 from mcusim.emulator.memories import Memories
+from mcusim.emulator.timing import BlockPricing
 from mcusim.errors import InputError
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class Machine:
         clock_hz: clock of the core.
         uc: the ``unicorn.Uc``; its registers hold while the core stands between two blocks.
         counter: what has been executed.
+        pricing: what blocks cost.
         bus: which peripheral answers at which address.
         outputs: what the firmware said.
         sleep_cycles: cycles since reset that the core was waiting for an interrupt.
@@ -122,11 +124,9 @@ class Machine:
         self.memories = Memories(self.uc, board)
         self.memories.program(image)
         self.bus = Bus(self.uc, self)
-        weights = board.core.weights
+        self.pricing = BlockPricing(board, self.clock_hz, self.memories)
         self.counter = BlockCounter(
-            self._decode,
-            lambda block: max(0.0, float(weights @ block.vector)),
-            board.core.extra.taken_branch_cycles,
+            self._decode, self.pricing.block_cycles, self.pricing.taken_cycles()
         )
         self.counter.install(self.uc)
         self.outputs: list[Output] = []

@@ -1,0 +1,142 @@
+"""What executed blocks cost: the same price as that of a kernel's profile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mcusim.boards import (
+    Board,
+    Bounds,
+    CodeTraffic,
+    ConstantStream,
+    MemoryTraffic,
+    external_energy_j,
+    price,
+)
+from mcusim.emulator.blocks import Block
+from mcusim.emulator.counting import Counts
+from mcusim.emulator.memories import Memories
+from mcusim.estimates import PartEstimate
+from mcusim.instruction_mix import InstructionMix
+
+__all__ = ["EXECUTED", "BlockPricing", "ranges"]
+
+#: What stands for a kernel profile where instructions were executed.
+EXECUTED = "executed"
+_LITERAL_BYTES = 4.0
+
+
+@dataclass(frozen=True)
+class BlockPricing:
+    """Prices blocks on a board.
+
+    Attributes:
+        board: where they were executed.
+        clock_hz: of the core.
+        memories: where code lies.
+    """
+
+    board: Board
+    clock_hz: float
+    memories: Memories
+
+    def block_cycles(self, block: Block) -> float:
+        """Cycles of one execution of a block, the branch at its end not taken.
+
+        Code that is executed now is taken to stay in an instruction cache, if there is one.
+        """
+        size = float(block.size)
+        code = CodeTraffic.of([size], [size], [0.0])
+        return self._cycles(InstructionMix(block.vector), code, [block])
+
+    def taken_cycles(self) -> float:
+        """Cycles of a branch that is taken, beside those of its block."""
+        mix = InstructionMix.of({"taken_unconditional": 1})
+        return self._cycles(mix, CodeTraffic.of([0.0], [0.0], [1.0]), [])
+
+    def part(self, name: str, counts: Counts) -> PartEstimate:
+        """Price some blocks together.
+
+        A loop is known by how often its blocks are executed: blocks that are executed more often
+        are taken to lie within loops of those that are executed less often.
+
+        Args:
+            name: what they are.
+            counts: how often each was executed.
+        """
+        ran = np.flatnonzero(counts.executed)
+        mixes = counts.mixes()[ran]
+        mix = InstructionMix(mixes.sum(axis=0)) if len(ran) else InstructionMix.zero()
+        blocks = [counts.blocks[number] for number in ran]
+        executed = counts.executed[ran].astype(np.float64)
+        traffic = MemoryTraffic()
+        if blocks:
+            sizes = np.array([float(block.size) for block in blocks])
+            code = CodeTraffic.nested(executed, sizes, counts.taken[ran] / executed)
+            traffic = MemoryTraffic(code, _literals(blocks, executed))
+        placement = {"code": self._place(blocks), "weights": self._place(blocks)}
+        cycles = price(self.board, self.clock_hz, mix, traffic, placement=placement)
+        latency_s = cycles.total / self.clock_hz
+        energy_j = latency_s * self.board.power.active_w(self.clock_hz)
+        return PartEstimate(
+            kernel=name,
+            reason="",
+            instructions=mix,
+            cycles_by_cause=cycles,
+            latency_s=latency_s,
+            energy_j=energy_j + external_energy_j(self.board, traffic, placement),
+            priced_by=EXECUTED,
+            is_exact=True,
+            error=0.0,
+        )
+
+    def _cycles(self, mix: InstructionMix, code: CodeTraffic, blocks: Sequence[Block]) -> float:
+        place = self._place(blocks)
+        literals = _literals(blocks, np.ones(len(blocks)))
+        return price(
+            self.board,
+            self.clock_hz,
+            mix,
+            MemoryTraffic(code, literals),
+            placement={"code": place, "weights": place},
+        ).total
+
+    def _place(self, blocks: Sequence[Block]) -> str:
+        """The board's name of the memory that most of some blocks lie in."""
+        if not blocks:
+            return "flash"
+        region = self.memories.region_at(max(blocks, key=lambda block: block.size).address)
+        if region is None or region.name not in self.board.places:
+            return "ram"
+        return "flash" if region.is_flash and region.name not in self.board.memory else region.name
+
+
+def ranges(board: Board, family: str = "rest") -> tuple[tuple[float, float], tuple[float, float]]:
+    """Measured over predicted, low and high, 90 %: of time, and of energy.
+
+    Args:
+        board: where it ran.
+        family: of operators that takes most of the time.
+    """
+    bounds = Bounds.of(board, EXECUTED, family)
+    time, power = bounds.time, bounds.power
+    low = math.exp(-math.hypot(math.log(time[0]), math.log(power[0])))
+    high = math.exp(math.hypot(math.log(time[1]), math.log(power[1])))
+    return time, (min(low, time[0]), max(high, time[1]))
+
+
+def _literals(
+    blocks: Sequence[Block], executed: np.ndarray[tuple[int], np.dtype[np.float64]]
+) -> tuple[ConstantStream, ...]:
+    """Constants that code reads relative to the pc."""
+    held = sum(block.literal_bytes for block in blocks)
+    if not held:
+        return ()
+    read = sum(
+        float(times) * block.literal_bytes for block, times in zip(blocks, executed, strict=True)
+    )
+    return (ConstantStream(read, float(held), _LITERAL_BYTES),)
