@@ -10,7 +10,17 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["ADDRESS_BITS", "FELL", "RECORD", "RING", "STATE", "TICKS", "block_hook"]
+__all__ = [
+    "ADDRESS_BITS",
+    "FELL",
+    "RECORD",
+    "RING",
+    "STATE",
+    "TICKS",
+    "UNMASKS",
+    "WATCHED",
+    "block_hook",
+]
 
 #: Ticks of the hook's clock in a core cycle.
 TICKS = 1 << 16
@@ -23,10 +33,12 @@ RING = 16
 RECORD = {
     name: place
     for place, name in enumerate(
-        ("key", "executed", "fell", "ticks", "instructions", "watched", "spare", "more")
+        ("key", "executed", "fell", "ticks", "instructions", "flags", "spare", "more")
     )
 }
 FELL = RECORD["fell"]
+#: Flags of a record: Python wants to know of it; it may allow interrupts that were masked.
+WATCHED, UNMASKS = 1, 2
 
 #: Words of what the hook keeps; the addresses of the last blocks follow the last of them.
 STATE = {
@@ -47,6 +59,7 @@ STATE = {
             "miss",
             "watch",
             "block_address",
+            "masked",
             "ring_used",
             "ring",
             *(f"ring{further}" for further in range(1, RING)),
@@ -55,7 +68,7 @@ STATE = {
 }
 
 _RECORD_BYTES = 8 * len(RECORD)
-_KEY, _EXECUTED, _FELL, _TICKS, _INSTRUCTIONS, _WATCHED = range(6)
+_KEY, _EXECUTED, _FELL, _TICKS, _INSTRUCTIONS, _FLAGS = range(6)
 (
     _RECORDS,
     _MASK,
@@ -71,9 +84,10 @@ _KEY, _EXECUTED, _FELL, _TICKS, _INSTRUCTIONS, _WATCHED = range(6)
     _MISS,
     _WATCH,
     _BLOCK_ADDRESS,
+    _MASKED,
     _RING_USED,
     _RING,
-) = range(16)
+) = range(17)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -115,8 +129,11 @@ def _enter_block(uc: int, address: int, size: int, state: Any) -> None:
         else:
             place = (place + 1) & state[_MASK]
         record = _words(state[_RECORDS] + place * _RECORD_BYTES)
-    if record[_WATCHED]:
-        _call(state[_WATCH], address, size)
+    if record[_FLAGS]:
+        if record[_FLAGS] & UNMASKS and state[_MASKED]:
+            state[_DEADLINE] = 0
+        if record[_FLAGS] & WATCHED:
+            _call(state[_WATCH], address, size)
     if address == state[_EXPECTED]:
         last = _words(state[_LAST])
         last[_FELL] += 1

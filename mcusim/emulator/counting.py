@@ -21,6 +21,8 @@ from mcusim.emulator.block_hook import (
     RECORD,
     STATE,
     TICKS,
+    UNMASKS,
+    WATCHED,
     block_hook,
 )
 from mcusim.emulator.blocks import Block, Ending
@@ -168,10 +170,15 @@ class BlockCounter:
         self._set("deadline", at)
         self._set("instruction_limit", _NEVER if instructions is None else instructions)
         self._set("stopped", 0)
+        self._set("masked", 0)
 
     def attend(self) -> None:
         """Stop before the next block."""
         self._set("deadline", 0)
+
+    def attend_when_unmasked(self) -> None:
+        """Stop behind the next block that may allow interrupts; after :meth:`stop_at`."""
+        self._set("masked", 1)
 
     @property
     def stopped(self) -> bool:
@@ -196,7 +203,7 @@ class BlockCounter:
             self._watched[address] = reached
         for number, block in enumerate(self.blocks):
             if block.address == address:
-                self._records[self._places[number], RECORD["watched"]] = address in self._watched
+                self._records[self._places[number], RECORD["flags"]] = self._flags(block)
 
     def detach(self, pc: int = _NOWHERE) -> None:
         """Close the edge that leaves the block executed last.
@@ -250,8 +257,12 @@ class BlockCounter:
         record[RECORD["key"]] = _key(address, size)
         record[RECORD["ticks"]] = round(self._cycles(block) * TICKS)
         record[RECORD["instructions"]] = block.instructions
-        record[RECORD["watched"]] = address in self._watched
+        record[RECORD["flags"]] = self._flags(block)
         self._places.append(place)
+
+    def _flags(self, block: Block) -> int:
+        watched = WATCHED if block.address in self._watched else 0
+        return watched | (UNMASKS if block.unmasks else 0)
 
     def _free_place(self, address: int) -> int:
         mask = len(self._records) - 1

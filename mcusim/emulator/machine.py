@@ -36,6 +36,9 @@ _LONGEST_SLICE = 20e6
 #: What is branched to in order to leave an exception begins here.
 _EXCEPTION_RETURN = 0xFFFF_FFE0
 _EXCEPTION_SUPERVISOR, _EXCEPTION_PREFETCH, _EXCEPTION_BREAKPOINT = 2, 3, 7
+#: A return from an exception, once MSR has told the translator that a handler runs; else it
+#: is a prefetch.
+_EXCEPTION_EXIT = 8
 _WFI_NARROW, _WFI_WIDE = b"\x30\xbf", b"\xaf\xf3\x03\x80"
 
 _MODELS = {
@@ -135,6 +138,8 @@ class Machine:
         self._event: Event | None = None
         self._stop: Stop | None = None
         self._return_address: int | None = None
+        self._limit: float | None = None
+        self._attention = False
         self._install_hooks()
         self.reset()
 
@@ -156,7 +161,12 @@ class Machine:
         system.reset()
 
     def attend(self) -> None:
-        """Look at peripherals and exceptions before the next block."""
+        """Look at peripherals and exceptions before the next block.
+
+        From within :meth:`SystemControl.take_exceptions`, which leaves what is masked: as soon as
+        the core may have unmasked it.
+        """
+        self._attention = True
         self.counter.attend()
 
     def halt(self, stop: Stop) -> None:
@@ -204,8 +214,7 @@ class Machine:
 
     def place(self, address: int) -> str:
         """An address for people: with the function it lies in."""
-        function = self.image.function_at(address)
-        return f"{address:#010x}" + (f" in {function.name}" if function else "")
+        return self.image.describe(address)
 
     # Running.
 
@@ -284,6 +293,7 @@ class Machine:
             return False
         if self._limit is not None and due > self._limit:
             self._pass(self._limit - now)
+            self._stop = Stop(StopReason.TIME_LIMIT, f"asleep at {self.place(self.pc)}")
             return False
         self._pass(due - now)
         self.bus.tick(self.cycles)
@@ -292,8 +302,6 @@ class Machine:
     def counts(self) -> Counts:
         """What has been executed since reset."""
         return self.counter.read()
-
-    _limit: float | None = None
 
     def _pass(self, cycles: float) -> None:
         self.sleep_cycles += max(0.0, cycles)
@@ -308,16 +316,19 @@ class Machine:
         if count is not None and self.counter.instructions >= count:
             said = f"after {self.counter.instructions:,} instructions"
             return Stop(StopReason.INSTRUCTION_LIMIT, said)
+        self._attention = False
         ends = [now + _LONGEST_SLICE]
         due = self.bus.tick(now)
         ends += [at for at in (due, limit) if at is not None]
         if self.system is not None:
-            before = self.pc
+            before, self._attention = self.pc, False
             self.system.take_exceptions()
             if self.pc != before:
                 self.counter.detach(before)
         if self._stop is None:
             self.counter.stop_at(min(ends), count)
+            if self._attention:
+                self.counter.attend_when_unmasked()
             self._execute()
         return self._stop
 
@@ -385,7 +396,7 @@ class Machine:
             self._event = Event(EventKind.SUPERVISOR_CALL, pc)
         elif number == _EXCEPTION_BREAKPOINT:
             self._event = Event(EventKind.BREAKPOINT, pc)
-        elif number == _EXCEPTION_PREFETCH:
+        elif number in (_EXCEPTION_PREFETCH, _EXCEPTION_EXIT):
             self._event = _left(pc)
         else:
             self._event = Event(EventKind.UNDEFINED, pc)
