@@ -15,7 +15,17 @@ import numpy.typing as npt
 
 from mcusim.errors import InputError
 
-__all__ = ["Parameters", "Run", "TimeFit", "conformal_half_width", "fit_time"]
+__all__ = [
+    "LEAST_SINGULAR_VALUE",
+    "PARAMETER_SETS",
+    "REPEATABILITY",
+    "Parameters",
+    "Run",
+    "TimeFit",
+    "conformal_half_width",
+    "fit_time",
+    "jacobian",
+]
 
 _Floats = npt.NDArray[np.float64]
 
@@ -26,14 +36,16 @@ _LIMITS = {
     "constant_wait_scale": (0.0, 4.0, 1.0),
 }
 #: Sets of parameters to try, the fewest first.
-_CANDIDATES = (
+PARAMETER_SETS = (
     ("time_scale",),
     ("time_scale", "fetch_wait_scale"),
     ("time_scale", "constant_wait_scale"),
     ("time_scale", "fetch_wait_scale", "constant_wait_scale"),
 )
-#: Runs repeat within about 2 %; a parameter must then be known to half of a change that matters.
-_LEAST_SINGULAR_VALUE = 0.02 / 0.5
+#: How well runs repeat, as a logarithm.
+REPEATABILITY = 0.02
+#: A parameter must then be known to half of a change that matters.
+LEAST_SINGULAR_VALUE = REPEATABILITY / 0.5
 #: A further parameter must take this share of the error on networks left out.
 _WORTH = 0.2
 #: Residuals up to this, as a logarithm, count in full; larger ones less and less.
@@ -190,8 +202,17 @@ def _residuals(runs: Sequence[Run], parameters: Parameters) -> _Floats:
     return np.log(measured / _cycles(runs, parameters))
 
 
-def _jacobian(runs: Sequence[Run], p: Parameters, names: Sequence[str]) -> _Floats:
-    """Change of the logarithm of cycles for a change of each parameter that matters."""
+def jacobian(runs: Sequence[Run], p: Parameters, names: Sequence[str]) -> _Floats:
+    """Change of the logarithm of cycles for a change of each parameter that matters.
+
+    Args:
+        runs: n of them; what was measured is not looked at.
+        p: where.
+        names: of the parameters.
+
+    Returns:
+        float64 (n, parameters).
+    """
     inner = _cycles(runs, p) / p.time_scale
     columns = {
         "time_scale": np.full(len(runs), 1 / p.time_scale),
@@ -206,8 +227,8 @@ def _identified(runs: Sequence[Run], start: Parameters, names: Sequence[str]) ->
         return True
     if len({run.group for run in runs}) <= len(names):
         return False
-    values = np.linalg.svd(_jacobian(runs, start, names), compute_uv=False)
-    return bool(values[-1] >= _LEAST_SINGULAR_VALUE)
+    values = np.linalg.svd(jacobian(runs, start, names), compute_uv=False)
+    return bool(values[-1] >= LEAST_SINGULAR_VALUE)
 
 
 def _solve(runs: Sequence[Run], start: Parameters, names: Sequence[str]) -> Parameters:
@@ -224,14 +245,14 @@ def _solve(runs: Sequence[Run], start: Parameters, names: Sequence[str]) -> Para
     def residuals(x: _Floats) -> _Floats:
         return _residuals(runs, parameters(x))
 
-    def jacobian(x: _Floats) -> _Floats:
-        slopes: _Floats = -_jacobian(runs, parameters(x), names) / unit
+    def slopes_at(x: _Floats) -> _Floats:
+        slopes: _Floats = -jacobian(runs, parameters(x), names) / unit
         return slopes
 
     found = least_squares(
         residuals,
         np.clip([getattr(start, name) for name in names], low, high),
-        jacobian,
+        slopes_at,
         bounds=(low, high),
         x_scale=unit,
         loss="soft_l1",
@@ -252,7 +273,7 @@ def _outliers(residuals: _Floats) -> set[int]:
 
 
 def _identifiable(runs: Sequence[Run], start: Parameters) -> list[tuple[str, ...]]:
-    return [names for names in _CANDIDATES if _identified(runs, start, names)]
+    return [names for names in PARAMETER_SETS if _identified(runs, start, names)]
 
 
 def _choice(runs: Sequence[Run], start: Parameters) -> tuple[str, ...]:
