@@ -6,19 +6,16 @@ python -m mcusim.calibration.device_network ds-cnn my-model.tflite -o network_da
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
 import numpy as np
 import numpy.typing as npt
 
 from mcusim.calibration.device_layers import DeviceLayer, Field, device_layer
 from mcusim.errors import McusimError, UnsupportedOperatorError
 from mcusim.graph import Array, Graph
-from mcusim.models import load_model
 from mcusim.runtimes.greedy_planner import BufferRequirement, place
 
 __all__ = ["DeviceNetwork", "bench_input", "device_network", "network_source", "output_digest"]
@@ -210,19 +207,3 @@ def _array(name: str, data: Array) -> Iterator[str]:
     for start in range(0, len(values), 24):
         yield "    " + ",".join(str(value) for value in values[start : start + 24]) + ","
     yield "};"
-
-
-@click.command()
-@click.argument("models", nargs=-1, required=True)
-@click.option("--output", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path))
-def _main(models: tuple[str, ...], output: Path) -> None:
-    """Write networks as C source for the bench firmware: .tflite files, or names of the zoo."""
-    try:
-        output.write_text(network_source([load_model(model) for model in models]))
-    except McusimError as error:
-        click.echo(f"mcusim: {error}", err=True)
-        sys.exit(2)
-
-
-if __name__ == "__main__":
-    _main()

@@ -18,6 +18,36 @@ def command() -> None:
     """Plan measurements on a physical board, and read them from it."""
 
 
+@command.command("build")
+@click.argument("models", nargs=-1)
+@click.option("--output", "-o", "output_file", required=True, type=_FILE, help="An .elf file.")
+@click.option("--board", default="generic", show_default=True, help="Or a header: my-board.h.")
+@click.option("--core", help="Such as m4; that of the board by default.")
+@click.option("--cc", help="Compiler; arm-none-eabi-gcc or else zig's by default.")
+@click.option("--plain", is_flag=True, help="Without the core's DSP instructions.")
+def build(
+    models: tuple[str, ...],
+    output_file: Path,
+    board: str,
+    core: str | None,
+    cc: str | None,
+    plain: bool,
+) -> None:
+    """Build the bench firmware with MODELS in it, .tflite files or networks of the zoo."""
+    import shlex
+
+    from mcusim.calibration.bench_build import Compiler, build_firmware
+    from mcusim.models import load_model
+
+    if output_file.suffix != ".elf":
+        raise click.UsageError("--output must end in .elf")
+    graphs = [load_model(model) for model in models]
+    compiler = Compiler(tuple(shlex.split(cc)), "zig" in cc) if cc else None
+    with console.progress(f"building {output_file}"):
+        built_for = build_firmware(graphs, output_file, board, core, compiler, plain)
+    console.show(f"{output_file}: {board} ({built_for}), {output_file.stat().st_size} bytes")
+
+
 @command.command("run")
 @click.option("--port", required=True, help="Serial port, or a URL such as socket://host:4321.")
 @click.option("--output", "-o", "output_file", required=True, type=_FILE, help="A .csv file.")

@@ -16,7 +16,17 @@ from tests.kernels.agreement import model, values
 from tests.kernels.convolution_layers import CONV, DEPTHWISE, layers
 from tests.oracles import activation, constant, quantized
 
-__all__ = ["additions", "convolutions", "dense", "expected", "poolings", "prepared", "softmaxes"]
+__all__ = [
+    "additions",
+    "convolutions",
+    "deep_dense",
+    "dense",
+    "expected",
+    "pooling",
+    "poolings",
+    "prepared",
+    "softmaxes",
+]
 
 INT8 = DType.INT8
 ZERO_POINT = st.integers(-128, 127)
@@ -121,6 +131,33 @@ def softmaxes(draw: st.DrawFn) -> Graph:
         [activation(shape, INT8, quantized(1 / 256, -128))],
         "SoftmaxOptions",
         beta=beta,
+    )
+
+
+def pooling(name: str, extent: tuple[int, int], channels: int) -> Graph:
+    """One window over a whole image."""
+    quantization = quantized(0.05, 0)
+    return model(
+        name,
+        [activation((1, *extent, channels), INT8, quantization)],
+        [activation((1, 1, 1, channels), INT8, quantization)],
+        "Pool2DOptions",
+        padding="VALID",
+        stride_h=1,
+        stride_w=1,
+        filter_height=extent[0],
+        filter_width=extent[1],
+    )
+
+
+def deep_dense() -> Graph:
+    """FULLY_CONNECTED of 4,096 inputs, with weights of -128 and 127 and an input offset of 127."""
+    weights = np.array([[-128] * 4096, [127] * 4096, [-128, 127] * 2048], np.int8)
+    return model(
+        "FULLY_CONNECTED",
+        [activation((1, 4096), INT8, quantized(0.5, -127)), constant(weights, quantized(0.5))],
+        [activation((1, 3), INT8, quantized(4e6 / 128))],
+        "FullyConnectedOptions",
     )
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import re
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,14 +14,15 @@ from pathlib import Path
 import pytest
 
 from mcusim.calibration.bench_bits import check_bits
+from mcusim.calibration.bench_build import BOARDS, Compiler, build_firmware, write_shipped
 from mcusim.calibration.bench_run import BenchReport, SerialPort, read_report
-from mcusim.resources import data_path
+from mcusim.errors import InputError, UnsupportedOperatorError
+from mcusim.models import load_model
 from tests.device.test_bench_run import bench_run
 from tests.device.thumb import CORES, firmware_path
 
-DEVICE = data_path("kernels", "device")
 QEMU = shutil.which("qemu-system-arm")
-MAKE = shutil.which("make")
+GCC = shutil.which("arm-none-eabi-gcc")
 #: The compiler that the shipped ELFs were built with.
 ZIG = "0.15.2"
 
@@ -35,23 +34,54 @@ def _has_zig() -> bool:
         return False
 
 
-needs_zig = pytest.mark.skipif(not (_has_zig() and MAKE), reason=f"needs make and ziglang {ZIG}")
+needs_zig = pytest.mark.skipif(not _has_zig(), reason=f"needs ziglang {ZIG}")
 needs_qemu = pytest.mark.skipif(QEMU is None, reason="needs qemu-system-arm")
-
-
-def make(folder: Path, *arguments: str) -> None:
-    """Build with zig into a folder."""
-    assert MAKE is not None
-    command = [MAKE, "-s", "-C", str(DEVICE), f"PYTHON={sys.executable}", f"O={folder}"]
-    subprocess.run([*command, *arguments], check=True, env=os.environ | {"PWD": str(folder)})
 
 
 @needs_zig
 def test_sources_give_the_shipped_bytes(tmp_path: Path) -> None:
-    make(tmp_path, "firmware", f"FIRMWARE_TO={tmp_path / 'elf'}")
+    write_shipped(tmp_path)
     for core in CORES:
-        built = tmp_path / "elf" / firmware_path(core).name
-        assert built.read_bytes() == firmware_path(core).read_bytes(), core
+        shipped = firmware_path(core)
+        assert (tmp_path / shipped.name).read_bytes() == shipped.read_bytes(), core
+
+
+@pytest.mark.parametrize(
+    "compiler",
+    [
+        pytest.param(Compiler.zig(), marks=needs_zig, id="zig"),
+        pytest.param(
+            Compiler((str(GCC),), False),
+            marks=pytest.mark.skipif(GCC is None, reason="needs arm-none-eabi-gcc"),
+            id="gcc",
+        ),
+    ],
+)
+@pytest.mark.parametrize("board", [board for board in BOARDS if board != "generic"])
+def test_every_board_builds(compiler: Compiler, board: str, tmp_path: Path) -> None:
+    build_firmware([], tmp_path / "bench.elf", board, compiler=compiler)
+    assert (tmp_path / "bench.elf").read_bytes()[:4] == b"\x7fELF"
+
+
+@needs_zig
+def test_board_of_your_own(tmp_path: Path) -> None:
+    own = tmp_path / "my-board.h"
+    with pytest.raises(InputError, match=r"my-board\.h: is not there"):
+        build_firmware([], tmp_path / "bench.elf", str(own), "m33")
+    own.write_text('#include "mps2-an505.h"\n')
+    own.with_suffix(".ld").write_text(
+        "MEMORY { FLASH (rx) : ORIGIN = 0, LENGTH = 1K  RAM (rwx) : ORIGIN = 1M, LENGTH = 64K }\n"
+    )
+    with pytest.raises(InputError, match=r"does not build: .*FLASH"):
+        build_firmware([], tmp_path / "bench.elf", str(own), "m33", Compiler.zig())
+    with pytest.raises(InputError, match="the core is not known; give m0, m0plus"):
+        build_firmware([], tmp_path / "bench.elf", str(own), compiler=Compiler.zig())
+
+
+def test_what_the_device_has_no_kernel_for(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedOperatorError, match="lenet-5:float32: operator 0"):
+        build_firmware([load_model("lenet-5:float32")], tmp_path / "bench.elf", core="m4")
+    assert not (tmp_path / "bench.elf").exists()
 
 
 @contextmanager
@@ -106,9 +136,8 @@ def test_shipped_firmware_by_semihosting(core: str) -> None:
 @pytest.mark.parametrize(("core", "board"), [("m4", "mps2-an386"), ("m33", "mps2-an505")])
 def test_command_reads_qemu_over_a_socket(core: str, board: str, tmp_path: Path) -> None:
     pytest.importorskip("serial")
-    compiler = f"CC={sys.executable} -m ziglang cc"
-    make(tmp_path, compiler, f"CORE={core}", f"BOARD={board}", "MODELS=ds-cnn")
-    image = tmp_path / f"bench-{core}-{board}.elf"
+    image = tmp_path / "bench.elf"
+    build_firmware([load_model("ds-cnn")], image, board, core, Compiler.zig())
     with qemu(board, "-serial", "chardev:line", "-kernel", str(image)) as url:
         code, output = bench_run("--port", url, "-o", tmp_path / "runs.csv")
     assert code == 0

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import shutil
+from functools import cache
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcusim.calibration.bench_build import Compiler, build_firmware
 from mcusim.graph import Graph
 from tests.device.host import COMPILER, run_on_host
 from tests.device.layers import (
     additions,
     convolutions,
+    deep_dense,
     dense,
     expected,
+    pooling,
     poolings,
     prepared,
     softmaxes,
 )
-from tests.device.thumb import CORES, firmware
+from tests.device.thumb import CORES, Firmware, firmware
 
 ANY_LAYER = st.one_of(convolutions(), convolutions(), dense(), poolings(), additions(), softmaxes())
 SEED = st.integers(0, 1 << 30)
@@ -40,3 +47,59 @@ def test_shipped_firmware_in_unicorn(core: str, graph: Graph, seed: int) -> None
     layer, inputs = prepared(graph, seed)
     wanted = expected(graph, inputs)
     np.testing.assert_array_equal(firmware(core).run(layer, inputs, wanted.size), wanted)
+
+
+GCC = shutil.which("arm-none-eabi-gcc")
+
+
+@cache
+def built_by_gcc(folder: str, core: str, plain: bool) -> Firmware:
+    """The firmware as GCC builds it, loaded."""
+    assert GCC is not None
+    path = Path(folder) / f"{core}-{plain}.elf"
+    build_firmware([], path, core=core, compiler=Compiler((GCC,), False), plain=plain)
+    return Firmware.load(path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where firmware is built, once."""
+    return str(tmp_path_factory.mktemp("firmware"))
+
+
+@pytest.mark.skipif(GCC is None, reason="needs arm-none-eabi-gcc")
+@pytest.mark.parametrize(("core", "plain"), [("m4", False), ("m4", True), ("m0", False)])
+@settings(max_examples=60)
+@given(graph=ANY_LAYER, seed=SEED)
+def test_built_by_gcc_in_unicorn(
+    folder: str, core: str, plain: bool, graph: Graph, seed: int
+) -> None:
+    layer, inputs = prepared(graph, seed)
+    wanted = expected(graph, inputs)
+    found = built_by_gcc(folder, core, plain).run(layer, inputs, wanted.size)
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("window", [(15, 17), (16, 16), (17, 19)])
+@pytest.mark.parametrize("value", [-128, 127])
+def test_average_of_more_than_halfwords_hold(
+    core: str, window: tuple[int, int], value: int
+) -> None:
+    """Sums of 256 values of -128 and more leave 16 bits."""
+    graph = pooling("AVERAGE_POOL_2D", window, 5)
+    layer, _ = prepared(graph, 0)
+    inputs = [np.full((1, *window, 5), value, np.int8)]
+    found = firmware(core).run(layer, inputs, 5)
+    np.testing.assert_array_equal(found, np.full(5, value, np.int8))
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_extremes_of_a_deep_sum(core: str) -> None:
+    """Products of 255 by 128, all of one sign, as far as a layer of 4,096 inputs goes."""
+    graph = deep_dense()
+    layer, _ = prepared(graph, 0)
+    for value in (-128, 127):
+        inputs = [np.full((1, 4096), value, np.int8)]
+        wanted = expected(graph, inputs)
+        np.testing.assert_array_equal(firmware(core).run(layer, inputs, wanted.size), wanted)
