@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -105,6 +105,7 @@ class Machine:
         pricing: what blocks cost.
         bus: which peripheral answers at which address.
         outputs: what the firmware said.
+        heard: takes each of them at once, if it is set.
         sleep_cycles: cycles since reset that the core was waiting for an interrupt.
     """
 
@@ -133,6 +134,7 @@ class Machine:
         )
         self.counter.install(self.uc)
         self.outputs: list[Output] = []
+        self.heard: Callable[[Output], None] | None = None
         self.sleep_cycles = 0.0
         self.system: SystemControl | None = None
         self._event: Event | None = None
@@ -140,6 +142,7 @@ class Machine:
         self._return_address: int | None = None
         self._limit: float | None = None
         self._attention = False
+        self._listeners: list[tuple[float, Callable[[], None]]] = []
         self._install_hooks()
         self.reset()
 
@@ -176,7 +179,19 @@ class Machine:
 
     def emit(self, channel: str, data: bytes) -> None:
         """Take what the firmware says on a channel."""
-        self.outputs.append(Output(channel, data, self.cycles))
+        said = Output(channel, data, self.cycles)
+        self.outputs.append(said)
+        if self.heard is not None:
+            self.heard(said)
+
+    def listen(self, look: Callable[[], None], every_cycles: float) -> None:
+        """Have something looked at while the core executes, and when a run ends.
+
+        Args:
+            look: what is called between two blocks.
+            every_cycles: how often at least.
+        """
+        self._listeners.append((every_cycles, look))
 
     def output(self, channel: str | None = None) -> bytes:
         """All that was said on one channel, or on all of them in order."""
@@ -253,6 +268,8 @@ class Machine:
         with self._interruptible():
             while stop is None:
                 stop = self._slice(limit, count)
+        for _, look in self._listeners:
+            look()
         self.counter.detach(self.pc)
         return stop
 
@@ -320,6 +337,9 @@ class Machine:
         ends = [now + _LONGEST_SLICE]
         due = self.bus.tick(now)
         ends += [at for at in (due, limit) if at is not None]
+        for every, look in self._listeners:
+            look()
+            ends.append(now + every)
         if self.system is not None:
             before, self._attention = self.pc, False
             self.system.take_exceptions()

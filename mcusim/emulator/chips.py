@@ -1,0 +1,95 @@
+"""A chip around a machine's core: its system control, peripherals and what listens to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mcusim.emulator.counters import NordicCounter, NordicTimer, Rp2040Timer, Stm32Timer
+from mcusim.emulator.exceptions import Exceptions
+from mcusim.emulator.peripheral_tables import ChipTable
+from mcusim.emulator.peripherals import RegisterBank, Wiring
+from mcusim.emulator.rp2040 import SingleCycleIo
+from mcusim.emulator.rtt import RealTimeTransfer
+from mcusim.emulator.semihosting import GuestMemory, Semihosting
+from mcusim.emulator.system_control import SystemControl
+from mcusim.emulator.system_registers import CORE_IDS, SystemRegisters
+from mcusim.emulator.system_timer import SysTick
+from mcusim.emulator.timeline import Timeline
+from mcusim.emulator.trace_units import InstrumentationTrace, WatchpointTrace
+
+if TYPE_CHECKING:
+    from mcusim.emulator.machine import Machine
+
+__all__ = ["Chip", "build_chip"]
+
+_MODELS: dict[str, type[RegisterBank]] = {
+    "registers": RegisterBank,
+    "nrf-timer": NordicTimer,
+    "nrf-rtc": NordicCounter,
+    "stm32-timer": Stm32Timer,
+    "rp2040-timer": Rp2040Timer,
+    "rp2040-sio": SingleCycleIo,
+}
+
+
+@dataclass(frozen=True)
+class Chip:
+    """What surrounds the core.
+
+    Attributes:
+        system: exceptions, sleep and the private peripheral bus.
+        semihosting: what firmware asks of its debugger.
+        rtt: up-buffers in RAM.
+        peripherals: by name.
+    """
+
+    system: SystemControl
+    semihosting: Semihosting
+    rtt: RealTimeTransfer
+    peripherals: Mapping[str, RegisterBank]
+
+
+def build_chip(machine: Machine, table: ChipTable, files: Mapping[str, Path] | None = None) -> Chip:
+    """Attach a chip to a machine.
+
+    Args:
+        machine: with an image in its memories.
+        table: the chip's peripherals.
+        files: what firmware may open by semihosting: its name for a file -> the file.
+
+    Returns:
+        The chip, attached and reset.
+    """
+    timeline = Timeline(machine.attend)
+    exceptions = Exceptions(table.interrupts, table.priority_bits)
+    ids = CORE_IDS[machine.board.core.profile.removesuffix("-soft")]
+    registers = SystemRegisters(
+        ids,
+        exceptions,
+        timeline,
+        SysTick(timeline, exceptions, table.systick_reference_divider),
+        WatchpointTrace(timeline, has_cycle_counter=not ids.v6m),
+        InstrumentationTrace(lambda port, data: machine.emit(f"itm{port}", data)),
+        machine.attend,
+    )
+    semihosting = Semihosting(
+        GuestMemory(machine.read, machine.write),
+        lambda data: machine.emit("semihosting", data),
+        lambda: machine.cycles / machine.clock_hz,
+        files or {},
+    )
+    system = SystemControl(machine, registers, semihosting, {})
+    wiring = Wiring(machine, timeline, exceptions)
+    peripherals = {}
+    for name in table.peripherals:
+        resolved = table.resolved(name)
+        peripherals[name] = _MODELS[resolved.model](name, resolved, wiring)
+        machine.attach(peripherals[name])
+    machine.attach_system(system)
+    block = machine.image.symbol("_SEGGER_RTT")
+    ram = [(r.address, r.size) for r in machine.memories.regions if not r.is_flash]
+    rtt = RealTimeTransfer(machine.read, machine.write, block.address if block else None, ram)
+    return Chip(system, semihosting, rtt, peripherals)
