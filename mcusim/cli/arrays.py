@@ -16,7 +16,7 @@ from mcusim.cli.output_files import write_whole
 from mcusim.errors import InputError
 from mcusim.graph import Array
 
-__all__ = ["described", "load_inputs", "load_outputs", "save_outputs"]
+__all__ = ["described", "load_inputs", "load_named", "load_outputs", "save_outputs"]
 
 #: What NumPy and the modules under it raise of damaged files.
 _DAMAGE = (
@@ -53,14 +53,35 @@ def load_inputs(path: Path, names: Sequence[str]) -> list[Array]:
         InputError: the file does not hold arrays.
         OSError: it cannot be read.
     """
+    return load_named(path, names, ())[0]
+
+
+def load_named(
+    path: Path, names: Sequence[str], further: Collection[str]
+) -> tuple[list[Array], dict[str, Array]]:
+    """Load the inputs of a model, and arrays that are none.
+
+    Args:
+        path: as for :func:`load_inputs`.
+        names: the model's inputs.
+        further: names of arrays that are no inputs.
+
+    Returns:
+        An array for each input, and the further ones that the file holds by name.
+
+    Raises:
+        InputError: the file does not hold arrays.
+        OSError: it cannot be read.
+    """
     arrays = _arrays(path)
+    others = {key: arrays.pop(key) for key in set(further) & set(arrays) - set(names)}
     if set(arrays) >= set(names):
-        return [arrays[name] for name in names]
+        return [arrays[name] for name in names], others
     if len(arrays) != len(names):
         raise InputError(
             f"{path}: holds {_counted(arrays, 'array')}, the model takes {_counted(names, 'input')}"
         )
-    return list(arrays.values())
+    return list(arrays.values()), others
 
 
 def load_outputs(path: Path, names: Sequence[str]) -> dict[str, Array]:

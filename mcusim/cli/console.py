@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-__all__ = ["close_output", "explain", "fail", "progress", "show", "terminal_width"]
+__all__ = ["bar", "close_output", "explain", "fail", "progress", "show", "terminal_width"]
 
 #: Wide enough for every table; lines for a file or a pipe are not folded.
 _UNBOUNDED = 1_000
@@ -54,6 +54,20 @@ def progress(what: str) -> Iterator[None]:
 
     with Console(stderr=True).status(what):
         yield
+
+
+@contextmanager
+def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show on the terminal how far something is; what is yielded adds to it."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(what, total=total)
+        yield lambda steps: shown.advance(task, steps)
 
 
 def close_output() -> None:
