@@ -20,6 +20,10 @@ _CLOCK_HZ = (10_000, 10_000_000_000)
 #: Less and more for each Hz than any part draws: the number was meant in uA/MHz or mA.
 _ACTIVE_A_PER_HZ = (1e-12, 1e-8)
 _SUPPLY_V = (0.5, 60.0)
+#: More and less than any memory: the number was meant in another unit.
+_LATENCY_S = 0.1
+_BYTES_PER_S = 1_000.0
+_ENERGY_J_PER_BYTE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,10 @@ _Rule = Callable[[Board], Iterator[tuple[str, str]]]
 def check(name: str | Path) -> tuple[Finding, ...]:
     """Look for what is doubtful in a board and in its core.
 
-    Found are numbers without a comment that names their source, clocks that cannot be, currents
-    and voltages in a wrong unit, wait states that fall while the clock rises, and memories that
-    overlap or do not hold what the board says. A file that cannot be used is one finding, the
+    Found are numbers without a comment that names their source, clocks that cannot be, currents,
+    voltages, latencies and bandwidths in a wrong unit, wait states that fall while the clock rises
+    or the supply falls, caches that cannot be, a board that draws more at rest than at work, and
+    memories that overlap or do not hold what the board says. A file that cannot be used is one finding, the
     sentence of its error.
 
     Args:
@@ -106,6 +111,43 @@ def _wait_states(board: Board) -> Iterator[tuple[str, str]]:
             yield "flash.wait_states", f"hold {limit:,} Hz, which no core runs at"
 
 
+def _wait_states_below(board: Board) -> Iterator[tuple[str, str]]:
+    """A lower supply never needs fewer wait states than a higher one."""
+    flash = board.flash
+    for voltage, table in flash.wait_states_below.items():
+        key = f"flash.wait_states_below.{voltage}"
+        if not _SUPPLY_V[0] <= float(voltage) <= _SUPPLY_V[1]:
+            yield key, f"is for a supply below {voltage} V, which supplies no board"
+        for limit, states in table:
+            if states < flash.wait_states_at(limit):
+                yield key, f"has fewer wait states at {limit:,} Hz than `flash.wait_states`"
+
+
+def _caches(board: Board) -> Iterator[tuple[str, str]]:
+    flash = board.flash
+    if flash.icache_holds == "targets" and not flash.prefetch:
+        yield "flash.icache_holds", "is about lines read ahead, and `flash.prefetch` is off"
+    for key in ("icache_bytes", "dcache_bytes"):
+        if getattr(flash, key) >= flash.bytes:
+            yield f"flash.{key}", f"is {getattr(flash, key):,}, as large as the flash"
+    line = flash.dcache_line_bytes or flash.line_bytes
+    if flash.dcache_bytes % line:
+        yield "flash.dcache_bytes", f"is no multiple of its lines of {line} bytes"
+
+
+def _memories(board: Board) -> Iterator[tuple[str, str]]:
+    for name, memory in board.memory.items():
+        if name in ("flash", "ram"):
+            yield f"memory.{name}", f"is described by `[{name}]`"
+        if memory.latency_s is not None and memory.latency_s > _LATENCY_S:
+            yield f"memory.{name}.latency_s", f"is {memory.latency_s:g} s; 90 ns is 9e-8"
+        if memory.bytes_per_s is not None and memory.bytes_per_s < _BYTES_PER_S:
+            yield f"memory.{name}.bytes_per_s", f"is {memory.bytes_per_s:g}; 50 MB/s is 50_000_000"
+        energy = memory.energy_j_per_byte
+        if energy is not None and energy > _ENERGY_J_PER_BYTE:
+            yield f"memory.{name}.energy_j_per_byte", f"is {energy:g} J; 2 nJ is 2e-9"
+
+
 def _flash_line(board: Board) -> Iterator[tuple[str, str]]:
     line = board.flash.line_bytes
     if line & (line - 1):
@@ -119,6 +161,19 @@ def _power(board: Board) -> Iterator[tuple[str, str]]:
         yield "power.active_a_per_hz", f"is {power.active_a_per_hz:g} A/Hz; {example}"
     if not _SUPPLY_V[0] <= power.supply_v <= _SUPPLY_V[1]:
         yield "power.supply_v", f"is {power.supply_v:g} V, which supplies no board"
+
+
+def _rest(board: Board) -> Iterator[tuple[str, str]]:
+    """A board that waits draws less than one that computes, and one that sleeps less again."""
+    power, clock_hz = board.power, board.clock.default_hz
+    active, idle, sleep = power.active_w(clock_hz), power.idle_w(clock_hz), power.sleep_w()
+    if idle is not None and idle >= active:
+        yield (
+            "power.idle_a_per_hz",
+            f"makes {idle:.3g} W, no less than the {active:.3g} W computing",
+        )
+    if sleep is not None and sleep >= (active if idle is None else idle):
+        yield "power.sleep_a", f"makes {sleep:.3g} W, no less than what the board draws awake"
 
 
 def _regions(board: Board) -> Iterator[tuple[str, str]]:
@@ -139,7 +194,18 @@ def _sizes(board: Board) -> Iterator[tuple[str, str]]:
         yield "ram.bytes", f"is {board.ram.bytes:,}, more than the {room:,} of the regions"
 
 
-_RULES: tuple[_Rule, ...] = (_clocks, _wait_states, _flash_line, _power, _regions, _sizes)
+_RULES: tuple[_Rule, ...] = (
+    _clocks,
+    _wait_states,
+    _wait_states_below,
+    _flash_line,
+    _caches,
+    _memories,
+    _power,
+    _rest,
+    _regions,
+    _sizes,
+)
 
 
 def _finding(file: BoardFile, key: str, sentence: str) -> Finding:

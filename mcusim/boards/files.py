@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from mcusim.boards.board import Board
 from mcusim.boards.core import Core
 from mcusim.boards.fitted import fitted_values
+from mcusim.boards.memory import Memory
 from mcusim.boards.toml_origins import Origin, origins
 from mcusim.errors import BoardError
 from mcusim.resources import data_path
@@ -79,7 +80,7 @@ def read_board_file(name: str | Path) -> BoardFile:
     if not isinstance(core_name, str):
         raise BoardError(_at(content, "core", "must be the name of a core, such as cortex-m4"))
     path = _found(content, "core", core_name, _CORES)
-    core, core_origins = _core(path, _overrides(content), content.origins)
+    core, core_origins = _core(path, _overrides(content), content)
     board = _validated(
         Board, _Content(content.file, content.values | {"core": core}, content.origins)
     )
@@ -94,28 +95,33 @@ def without_fpu(board: Board) -> Board:
         BoardError: the core that stands for it is not there.
     """
     path = _find(board.core.without_fpu, "core", *_CORES)
-    return board.model_copy(update={"core": _core(path, board.core_overrides, {})[0]})
+    content = _Content(f"{board.name}.toml", {}, {})
+    return board.model_copy(update={"core": _core(path, board.core_overrides, content)[0]})
 
 
 def _core(
-    path: Path, overrides: Mapping[str, Any], board_origins: Mapping[str, Origin]
+    path: Path, overrides: Mapping[str, Any], board: _Content
 ) -> tuple[Core, dict[str, Origin]]:
     """A core's file under what a board changes of it."""
     content = _read(path, _CORES, ())
-    # The same core with and without its FPU; cores that were not measured share what all have.
-    fitted = fitted_values("cores", path.stem.removesuffix("-soft"), "any-core")
+    # The same core with and without its FPU; microcontrollers' cores that were not measured share
+    # what all of them have.
+    name = path.stem.removesuffix("-soft")
+    every = ("any-core",) if name.startswith("cortex-m") else ()
+    fitted = fitted_values("cores", name, *every)
     content = _Content(
         content.file, _merged(content.values, fitted.values), content.origins | fitted.origins
     )
+    core = _validated(Core, content)
+    if not overrides:
+        return core, content.origins
     above = {
-        key.removeprefix(_OVERRIDES + "."): origin
-        for key, origin in board_origins.items()
-        if key.startswith(_OVERRIDES + ".")
+        key.removeprefix(f"{_OVERRIDES}."): origin
+        for key, origin in board.origins.items()
+        if key.startswith(f"{_OVERRIDES}.")
     }
-    merged = _Content(
-        content.file, _merged(content.values, overrides), {**content.origins, **above}
-    )
-    return _validated(Core, merged), merged.origins
+    merged = _Content(board.file, _merged(content.values, overrides), board.origins)
+    return _validated(Core, merged, f"{_OVERRIDES}."), content.origins | above
 
 
 def _overrides(content: _Content) -> Mapping[str, Any]:
@@ -188,9 +194,18 @@ def _read(path: Path, shipped: tuple[str, ...], below: tuple[Path, ...]) -> _Con
     if base_path in (*below, path):
         raise BoardError(_at(content, "base", "leads back to this file"))
     under = _read(base_path, shipped, (*below, path))
+    _forget_supply(under.values, content.values)
     return _Content(
         str(path), _merged(under.values, content.values), under.origins | content.origins
     )
+
+
+def _forget_supply(under: dict[str, Any], over: Mapping[str, Any]) -> None:
+    """A current of its own is meant at the file's own supply, not at that of its base."""
+    power, own = under.get("power"), over.get("power")
+    if isinstance(power, dict) and isinstance(own, dict) and "active_a_per_hz" in own:
+        for key in ("measured_at_v", "measured_through"):
+            power.pop(key, None)
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,24 +219,32 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
     return result
 
 
-def _validated(model: type[_Model], content: _Content) -> _Model:
+def _validated(model: type[_Model], content: _Content, above: str = "") -> _Model:
+    """The values as a model; ``above`` is what stands before their keys in the file."""
     try:
         return model.model_validate(content.values)
     except ValidationError as error:
         # An unknown key explains the missing one that it was meant to be, so it comes first.
         details = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
-        raise BoardError(_sentence(model, content, details)) from None
+        raise BoardError(_sentence(model, content, details, above)) from None
 
 
-def _sentence(model: type[BaseModel], content: _Content, error: ErrorDetails) -> str:
-    key = ".".join(part for part in error["loc"] if isinstance(part, str))
+def _sentence(model: type[BaseModel], content: _Content, error: ErrorDetails, above: str) -> str:
+    key = above + ".".join(part for part in error["loc"] if isinstance(part, str))
     if error["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(key, list(_keys(model)), n=1, cutoff=0.6)
+        known = [above + name for name in _keys(model)]
+        table = key.split(".")[:2]
+        if table[0] == "memory" and len(table) == 2:
+            known += [".".join((*table, name)) for name in Memory.model_fields]
+        if "." not in key.removeprefix(above):
+            # A table without its values is meant for a table.
+            known = list(dict.fromkeys(name.rpartition(".")[0] or name for name in known))
+        close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
         hint = f"; did you mean `{close[0]}`?" if close else ""
         return _at(content, key, f"is not a key{hint}")
     if key.startswith("regions."):
         return _at(content, key, "must be an address and a size, such as [0x2000_0000, 131_072]")
-    if len(error["loc"]) > key.count(".") + 1 or error["type"] == "tuple_type":
+    if len(error["loc"]) > key.removeprefix(above).count(".") + 1 or error["type"] == "tuple_type":
         return _at(content, key, "must be pairs such as [[16_000_000, 0], [32_000_000, 1]]")
     if error["type"] == "missing":
         return _at(content, key, "is missing")
