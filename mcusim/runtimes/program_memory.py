@@ -10,8 +10,9 @@ from typing import Any
 
 from mcusim.errors import InputError
 from mcusim.kernels.dnnruntime import NAME as DNNRUNTIME
+from mcusim.kernels.utensor import NAME as UTENSOR
 from mcusim.resources import data_path
-from mcusim.runtimes import dnnruntime, legacy_q7
+from mcusim.runtimes import dnnruntime, legacy_q7, utensor
 from mcusim.runtimes.plan import FlashPart, Plan, RamPart
 
 __all__ = ["SECTIONS", "FunctionSizes", "flash", "function_sizes", "static_ram"]
@@ -107,6 +108,8 @@ def flash(plan: Plan, core: str, build: str) -> tuple[FlashPart, ...]:
         return (_q7_weights(plan),)
     if plan.runtime == DNNRUNTIME:
         return dnnruntime.flash(plan, core, build)
+    if plan.runtime == UTENSOR:
+        return utensor.flash(plan, core, build)
     operators = _operators(plan)
     known = _build(plan.runtime, core, build)
     names: dict[str, list[float]] = {"TFLite Micro": [0.0] * len(SECTIONS)}
@@ -147,7 +150,7 @@ def static_ram(plan: Plan, core: str, build: str) -> tuple[RamPart, ...]:
     Raises:
         InputError: there is no such core or build.
     """
-    if plan.runtime in (legacy_q7.RUNTIME, DNNRUNTIME):
+    if plan.runtime in (legacy_q7.RUNTIME, DNNRUNTIME, UTENSOR):
         return ()
     operators = _operators(plan)
     known = _build(plan.runtime, core, build)

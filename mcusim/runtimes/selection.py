@@ -15,16 +15,19 @@ from mcusim.kernels.dnnruntime import library as dnnruntime_library
 from mcusim.kernels.library import KernelLibrary
 from mcusim.kernels.profile import load_profile
 from mcusim.kernels.reference import KERNELS as REFERENCE_KERNELS
+from mcusim.kernels.utensor import LIBRARY as UTENSOR_LIBRARY
+from mcusim.kernels.utensor import NAME as UTENSOR
 from mcusim.runtimes import legacy_q7, tflm_2020
 
 __all__ = ["RUNTIMES", "Runtime", "canonical_runtime", "library_configuration", "select"]
 
-RUNTIMES: tuple[str, ...] = ("tflm", "cmsis-nn", DNNRUNTIME)
+RUNTIMES: tuple[str, ...] = ("tflm", "cmsis-nn", UTENSOR, DNNRUNTIME)
 
 #: Generations of each runtime, the newest first.
 _GENERATIONS: Mapping[str, tuple[Generation, ...]] = {
     "tflm": ("2026",),
     "cmsis-nn": ("2026", "2022", "2021", "2020"),
+    UTENSOR: ("2026",),
     DNNRUNTIME: ("2026",),
 }
 
@@ -195,6 +198,8 @@ def select(name: str, core: str = "m4", single_rounding: bool = False) -> Runtim
         )
     if base == DNNRUNTIME:
         return Runtime(base, configuration, dnnruntime_library(configuration.simd != "none"))
+    if base == UTENSOR:
+        return Runtime(base, configuration, UTENSOR_LIBRARY)
     return Runtime(base, configuration)
 
 

@@ -11,7 +11,8 @@ from mcusim.kernels.cmsis_nn.alignment import misaligned
 from mcusim.kernels.contract import KernelCall
 from mcusim.kernels.dnnruntime import NAME as DNNRUNTIME
 from mcusim.kernels.reference import control_flow
-from mcusim.runtimes import dnnruntime, legacy_q7, tflm_2020
+from mcusim.kernels.utensor import NAME as UTENSOR
+from mcusim.runtimes import dnnruntime, legacy_q7, tflm_2020, utensor
 from mcusim.runtimes.abi import ARM_EABI
 from mcusim.runtimes.acceptance import accepted_nodes
 from mcusim.runtimes.arena import plan_arena
@@ -54,6 +55,8 @@ def plan(
         return legacy_q7.plan(graph, core, single_rounding)
     if runtime == DNNRUNTIME:
         return dnnruntime.plan(graph, core, single_rounding)
+    if runtime == UTENSOR:
+        return utensor.plan(graph, core, single_rounding)
     chosen = select(runtime, core, single_rounding)
     configuration = chosen.configuration
     own_calls = _own_calls(graph, chosen)
