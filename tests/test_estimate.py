@@ -168,9 +168,10 @@ def test_a_core_without_fpu_cannot_use_one():
 
 
 def test_an_uncalibrated_board_says_so():
-    warning = mcusim.estimate(pooling(), BOARD).warnings[0]
+    board = mcusim.load_board("nucleo-f429zi")
+    warning = mcusim.estimate(pooling(), board).warnings[0]
     assert warning.startswith("uncalibrated board")
-    found = BOARD.core.uncalibrated
+    found = board.core.uncalibrated
     assert f"{found.measured_over_predicted_high:.3g} times the prediction" in warning
 
 

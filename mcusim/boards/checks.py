@@ -57,8 +57,8 @@ def check(name: str | Path) -> tuple[Finding, ...]:
     Found are numbers without a comment that names their source, clocks that cannot be, currents,
     voltages, latencies and bandwidths in a wrong unit, wait states that fall while the clock rises
     or the supply falls, caches that cannot be, a board that draws more at rest than at work, and
-    memories that overlap or do not hold what the board says. A file that cannot be used is one finding, the
-    sentence of its error.
+    memories that overlap or do not hold what the board says. A file that cannot be used is one
+    finding, the sentence of its error.
 
     Args:
         name: of a board that comes with mcusim, or the path of a ``.toml`` file.

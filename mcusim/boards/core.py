@@ -7,7 +7,14 @@ from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    create_model,
+    model_validator,
+)
 
 from mcusim.instruction_mix import CLASSES, FIELDS, InstructionMix
 
@@ -26,6 +33,22 @@ _ACCESSES = {
     "float_store": 1,
 }
 
+#: Simple instructions, which a core with two issue slots may execute beside another one.
+_SIMPLE = ("alu", "if_then", "branch_conditional")
+#: Where the vector instructions of Helium stand, which have no class of their own.
+_VECTOR = (
+    "multiply",
+    "multiply_half",
+    "simd_mac",
+    "simd_other",
+    "load_byte",
+    "load_half",
+    "load_word",
+)
+_SINGLE_LOADS = ("load_byte", "load_half", "load_word", "float_load")
+#: Beats of a vector instruction: a quarter of its 128 bits each.
+_BEATS = 4.0
+
 
 class Strict(BaseModel):
     """A table of a file: immutable, and no key that is not known."""
@@ -41,6 +64,9 @@ InstructionCycles: Any = create_model(
 )
 
 
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class Extra(Strict):
     """What an instruction costs beside its class.
 
@@ -51,6 +77,13 @@ class Extra(Strict):
         load_register_cycles: each register of a load multiple.
         store_register_cycles: each register of a store multiple.
         instruction_bytes: mean size of an instruction, for what fetching it costs.
+        paired_load_share: share of the single loads that follow another load or store and take a
+            cycle less; none when None.
+        dual_issue_share: share of the simple instructions that issue beside another one and take
+            no cycle of their own; none when None.
+        vector_share: share of multiplications, SIMD instructions and loads that are Helium's;
+            none when None.
+        vector_beats_per_cycle: of their four beats each; needed beside ``vector_share``.
     """
 
     taken_branch_cycles: Annotated[float, Field(ge=0)]
@@ -58,6 +91,16 @@ class Extra(Strict):
     load_register_cycles: Annotated[float, Field(ge=0)]
     store_register_cycles: Annotated[float, Field(ge=0)]
     instruction_bytes: Annotated[float, Field(ge=2, le=4)]
+    paired_load_share: _Share | None = None
+    dual_issue_share: _Share | None = None
+    vector_share: _Share | None = None
+    vector_beats_per_cycle: Annotated[float, Field(ge=1, le=4)] | None = None
+
+    @model_validator(mode="after")
+    def _beats_of_vectors(self) -> Extra:
+        if self.vector_share and self.vector_beats_per_cycle is None:
+            raise ValueError("vector_beats_per_cycle is missing beside vector_share")
+        return self
 
 
 class Ratio(Strict):
@@ -110,6 +153,13 @@ class Core(Strict):
         """Cycles of one count of each of :data:`FIELDS`, float64."""
         weight = dict.fromkeys(FIELDS, 0.0) | dict(self.cycles)
         extra = self.extra
+        for name in _SIMPLE:
+            weight[name] *= 1 - (extra.dual_issue_share or 0.0)
+        for name in _VECTOR:
+            beats = _BEATS / (extra.vector_beats_per_cycle or _BEATS)
+            weight[name] *= 1 + (extra.vector_share or 0.0) * (beats - 1)
+        for name in _SINGLE_LOADS:
+            weight[name] = max(0.0, weight[name] - (extra.paired_load_share or 0.0))
         weight["taken_conditional"] = weight["taken_unconditional"] = extra.taken_branch_cycles
         weight["load_accesses"] = extra.load_register_cycles
         weight["store_accesses"] = extra.store_register_cycles
