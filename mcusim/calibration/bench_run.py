@@ -19,7 +19,15 @@ from typing import Protocol
 
 from mcusim.errors import InputError
 
-__all__ = ["BenchReport", "BenchRow", "ByteSource", "SerialPort", "measurements_csv", "read_report"]
+__all__ = [
+    "BenchReport",
+    "BenchRow",
+    "ByteSource",
+    "ReportReader",
+    "SerialPort",
+    "measurements_csv",
+    "read_report",
+]
 
 _BANNER, _END = "mcusim-bench", "mcusim-bench-end"
 _VERSION = "1"
@@ -47,6 +55,11 @@ class BenchRow:
     operator: str
     cycles: int
     digest: int
+
+    @property
+    def network(self) -> str:
+        """The model as files of measurements call it."""
+        return f"micro-{self.operator}" if self.model == "micro" else self.model
 
 
 @dataclass(frozen=True)
@@ -158,7 +171,7 @@ def read_report(
         InputError: no whole line arrives in time, the connection breaks, the firmware speaks
             another version or reports a fault.
     """
-    reader = _Reader(source.name)
+    reader = ReportReader(source.name)
     heard = now()
     while True:
         try:
@@ -173,8 +186,12 @@ def read_report(
             raise InputError(reader.silence(silence_s))
 
 
-class _Reader:
-    """What has been understood so far."""
+class ReportReader:
+    """What has been understood so far of what a port sent.
+
+    Args:
+        name: of the port, for messages.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -296,10 +313,9 @@ def measurements_csv(report: BenchReport, clock_hz: float, firmware: str) -> str
     table.writerow(("model", "runtime", "build", "clock_hz", "latency_s", "layer", "note"))
     for row in report.rows:
         if row.cycles:
-            model = f"micro-{row.operator}" if row.model == "micro" else row.model
             table.writerow(
                 (
-                    model,
+                    row.network,
                     "device",
                     firmware,
                     f"{clock_hz:.10g}",

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 
 from mcusim.boards import Board, load_board
+from mcusim.calibration.bench_price import DEVICE, ExecutedBench
 from mcusim.calibration.board_fit import Parameters, Run, TimeFit, fit_time
 from mcusim.calibration.current_fit import CurrentFit, PoweredRun, fit_currents
 from mcusim.calibration.measurements import Measurement, MeasurementFile, read_measurements
@@ -203,7 +204,13 @@ def calibrate(
     )
     start = _start(held)
     many = len({row.model for row in rows}) > 1
-    found = [_Priced.of(held, row, source.name, many) for row in rows]
+    executed = ExecutedBench(_unscaled(held))
+    found = [
+        _Priced.executed(held, row, source.name, many, executed)
+        if row.runtime == DEVICE
+        else _Priced.of(held, row, source.name, many)
+        for row in rows
+    ]
     fit = fit_time([priced.run for priced in found], start, _half_width(held))
     lines = tuple(priced.line(fit, index, held, start) for index, priced in enumerate(found))
     notes = [_outlier_note(source.name, lines[i]) for i in fit.outliers]
@@ -225,12 +232,18 @@ class _Priced:
     @classmethod
     def of(cls, board: Board, row: Measurement, file: str, many: bool) -> _Priced:
         where = row.place(file)
-        # Nothing is scaled: what the parameters multiply.
-        plain = board.model_copy(update={"calibration": None})
+        plain = _unscaled(board)
         assert row.runtime is not None and row.build is not None
         try:
             graph = load_model(row.model)
-            found = estimate(graph, plain, row.runtime, row.build, clock_hz=row.clock_hz)
+            found = estimate(
+                graph,
+                plain,
+                row.runtime,
+                row.build,
+                clock_hz=row.clock_hz,
+                placement={"weights": row.weights} if row.weights else None,
+            )
         except McusimError as error:
             raise InputError(f"{where}: {error}") from None
         row = replace(row, runtime=found.runtime)  # as estimates call it
@@ -245,6 +258,28 @@ class _Priced:
         )
         priced = cls(row, run, found.clock_hz, macs)
         priced.check_units(board, where)
+        return priced
+
+    @classmethod
+    def executed(
+        cls, board: Board, row: Measurement, file: str, many: bool, bench: ExecutedBench
+    ) -> _Priced:
+        """A row of the bench firmware, which is executed instead of estimated."""
+        assert row.build is not None
+        try:
+            cause = bench.cycles(row.model, row.layer, row.build, row.clock_hz)
+        except McusimError as error:
+            raise InputError(f"{row.place(file)}: {error}") from None
+        clock_hz = row.clock_hz or board.clock.default_hz
+        run = Run(
+            row.model if many else (row.model, row.layer),
+            row.latency_s * clock_hz,
+            cause.core,
+            cause.fetch,
+            cause.data,
+        )
+        priced = cls(row, run, clock_hz, 0)
+        priced.check_units(board, row.place(file))
         return priced
 
     def cycles(self, parameters: Parameters) -> float:
@@ -305,10 +340,17 @@ def _check_unit(where: str, what: str, ratio: float) -> None:
     raise InputError(f"{where}: {what}, is {ratio:.3g} times what is predicted{looks}")
 
 
+def _unscaled(board: Board) -> Board:
+    """The board with what the parameters of the fit multiply, each of them 1."""
+    every = board.core.uncalibrated.model_copy(update={"time_scale": 1.0})
+    core = board.core.model_copy(update={"uncalibrated": every})
+    return board.model_copy(update={"calibration": None, "core": core})
+
+
 def _start(board: Board) -> Parameters:
     held = board.calibration
     if held is None:
-        return Parameters(1.0, 1.0, 1.0)
+        return Parameters(board.core.uncalibrated.time_scale, 1.0, 1.0)
     return Parameters(held.time_scale, held.fetch_wait_scale, held.constant_wait_scale)
 
 

@@ -1,0 +1,108 @@
+"""The calibration loop: bench firmware, port, measurements, fit, with a board that is simulated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mcusim.boards import Board, Calibration, load_board
+from mcusim.calibration.bench_price import DEVICE, bench_image, execute_bench
+from mcusim.calibration.boards import calibrate
+from mcusim.calibration.measurements import read_measurements
+from mcusim.errors import InputError
+from tests.device.test_bench_run import bench_run, board_at_terminal, checked
+
+pytest.importorskip("unicorn")
+pytest.importorskip("serial")
+pytest.importorskip("scipy")
+
+
+def printed(board: Board, core: str = "m4") -> bytes:
+    """What the shipped firmware prints on a simulated board."""
+    report = execute_bench(bench_image(f"bench-{core}"), board)
+    start = (report.board, report.core, report.timer, report.clock_hz, report.build)
+    lines = [checked(f"mcusim-bench,1,{','.join(map(str, start))},{len(report.rows)}")]
+    for row in report.rows:
+        layer = "" if row.layer is None else row.layer
+        cells = (row.index, row.model, layer, row.operator, row.cycles, f"{row.digest:08x}")
+        lines.append(checked(",".join(map(str, cells))))
+    return b"".join(lines)
+
+
+@pytest.fixture
+def uncached(tmp_path: Path) -> Path:
+    """An nRF52840 whose firmware leaves the cache off, as reset does: its flash is waited for."""
+    path = tmp_path / "uncached.toml"
+    path.write_text('base = "nrf52840-dk"\nname = "uncached"\n[flash]\nicache_on = false\n')
+    return path
+
+
+@pytest.mark.parametrize(("time_scale", "fetch_wait_scale"), [(1.13, 0.7), (0.9, 1.6)])
+def test_shifted_parameters_are_recovered(
+    time_scale: float, fetch_wait_scale: float, uncached: Path, tmp_path: Path
+) -> None:
+    """Nothing but the report goes from the board to the fit."""
+    shifted = Calibration(
+        measured_on="nothing",
+        runs=1,
+        software=(DEVICE,),
+        time_scale=time_scale,
+        fetch_wait_scale=fetch_wait_scale,
+        constant_wait_scale=1.0,
+        measured_over_predicted_low=1.0,
+        measured_over_predicted_high=1.0,
+    )
+    board = load_board(uncached)
+    secret = board.model_copy(update={"calibrated": True, "calibration": shifted})
+    runs = tmp_path / "runs.csv"
+    with board_at_terminal(printed(secret)) as port:
+        code, output = bench_run("--port", port, "--board", uncached, "-o", runs)
+    assert code == 0
+    assert "ds-cnn: 12 layers computed the same bits as mcusim" in output
+    found = calibrate(uncached, runs)
+    assert not found.refused
+    assert found.fit.fitted == ("time_scale", "fetch_wait_scale")
+    assert found.fit.parameters.time_scale == pytest.approx(time_scale, rel=0.02)
+    assert found.fit.parameters.fetch_wait_scale == pytest.approx(fetch_wait_scale, rel=0.02)
+    assert 'software = ["device bench-m4"]' in found.toml(tmp_path)
+
+
+def test_rows_of_the_firmware_next_to_estimated_ones(uncached: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs.csv"
+    runs.write_text(
+        "model,runtime,build,latency_ms,layer\n"
+        "ds-cnn,device,bench-m4,350,\n"
+        "micro-alu,device,bench-m4,0.75,\n"
+        "ds-cnn,device,bench-m4,45,0\n"
+        "ds-cnn,cmsis-nn,gcc-O3,200,\n"
+    )
+    found = calibrate(uncached, runs)
+    assert [line.software for line in found.lines] == ["device bench-m4"] * 3 + ["cmsis-nn gcc-O3"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ("lenet-5,device,bench-m4,1,", "bench-m4 does not measure lenet-5"),
+        ("ds-cnn,device,bench-m4,1,10", "bench-m4 does not measure ds-cnn, operator 10"),
+        ("ds-cnn,device,bench-m5,1,", "the firmware bench-m5 is not there"),
+        ("ds-cnn,device,bench-m4,0.001,", "is 2.*e-06 times what is predicted"),
+    ],
+)
+def test_wrong_rows_are_told_by_their_line(
+    cells: str, said: str, uncached: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs.csv"
+    runs.write_text(f"model,runtime,build,latency_ms,layer\n{cells}\n")
+    with pytest.raises(InputError, match=said) as caught:
+        calibrate(uncached, runs)
+    assert str(caught.value).startswith("runs.csv, line 2")
+    assert read_measurements(runs).rows[0].runtime == DEVICE
+
+
+def test_firmware_that_does_not_fit_the_board(tmp_path: Path) -> None:
+    runs = tmp_path / "runs.csv"
+    runs.write_text("model,runtime,build,latency_ms\nds-cnn,device,bench-m4,100\n")
+    with pytest.raises(InputError, match=r"runs\.csv, line 2: .*bench-m4\.elf.*nucleo-l496zg"):
+        calibrate("nucleo-l496zg", runs)
