@@ -31,6 +31,7 @@ COLUMNS = (
     "runtime",
     "build",
     "clock_hz",
+    "weights",
     "latency_s",
     "latency_ms",
     "energy_j",
@@ -58,6 +59,7 @@ class Measurement:
         energy_j: from the supply in that time; None where it was not measured.
         supply_v: voltage that the energy was measured at; None for the board's own.
         idle_a: supply current while nothing runs; None where it was not measured.
+        weights: memory that they lie in; None for flash.
         layer: index of the operator that was measured; None for the whole inference.
         note: anything, for people.
     """
@@ -73,6 +75,7 @@ class Measurement:
     note: str = ""
     supply_v: float | None = None
     idle_a: float | None = None
+    weights: str | None = None
 
     def place(self, file: str) -> str:
         """Where it stands, for messages."""
@@ -276,6 +279,7 @@ def _row(
         _layer(where, row.get("layer", "")),
         row.get("note", ""),
         _number(where, "supply_v", row.get("supply_v", "")),
+        weights=row.get("weights") or None,
     )
     if row.get("trace"):
         return _with_trace(path, told, row, recorded, notes)

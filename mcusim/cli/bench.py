@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
 from mcusim.cli import console
+from mcusim.cli.quantities import frequency
 
 __all__ = ["command"]
 
@@ -46,6 +49,48 @@ def build(
     with console.progress(f"building {output_file}"):
         built_for = build_firmware(graphs, output_file, board, core, compiler, plain)
     console.show(f"{output_file}: {board} ({built_for}), {output_file.stat().st_size} bytes")
+
+
+@command.command("plan")
+@click.option("--board", required=True, help="A board's name or .toml file; see mcusim boards.")
+@click.option(
+    "--output",
+    "-o",
+    "folder",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the networks and the table to fill in.",
+)
+@click.option("--runtime", default="tflm", show_default=True, help="Software of the firmware.")
+@click.option("--build", default="gcc-O3", show_default=True, help="Its compiler and flag.")
+@click.option("--clock", callback=frequency, help="The one clock to measure at, such as 80MHz.")
+def plan(board: str, folder: Path, runtime: str, build: str, clock: float | None) -> None:
+    """Choose the few networks and settings that tell the parameters of a board.
+
+    Writes each network as .tflite and as a C array, and runs.csv to fill in for mcusim calibrate.
+    """
+    from mcusim.calibration.bench_files import plan_files
+    from mcusim.calibration.bench_plan import plan_bench
+    from mcusim.cli.output_files import write_whole
+
+    with console.progress(f"planning for {board}"):
+        found = plan_bench(board, runtime, build, clock)
+        files = plan_files(found)
+    folder.mkdir(parents=True, exist_ok=True)
+    table = folder / "runs.csv"
+    if table.exists() and table.read_bytes() != files["runs.csv"]:
+        raise click.UsageError(f"{table} is there already, and may hold what was measured")
+    for name, content in files.items():
+        write_whole(folder / name, partial(_write, content))
+    console.show(
+        *found.lines(),
+        f"{folder}: {len(files)} files; fill in latency_ms, and energy_mj or trace, and then: "
+        f"mcusim calibrate --board {board} --measurements {table}",
+    )
+
+
+def _write(content: bytes, file: BinaryIO) -> None:
+    file.write(content)
 
 
 @command.command("run")
