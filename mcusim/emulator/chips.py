@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from mcusim.boards import Board
 from mcusim.emulator.counters import NordicCounter, NordicTimer, Rp2040Timer, Stm32Timer
 from mcusim.emulator.exceptions import Exceptions
-from mcusim.emulator.peripheral_tables import ChipTable
+from mcusim.emulator.images import Image, Segment
+from mcusim.emulator.machine import Machine
+from mcusim.emulator.memories import MemoryRegion
+from mcusim.emulator.peripheral_tables import ChipTable, MemoryTable, chip_of_board
 from mcusim.emulator.peripherals import RegisterBank, Wiring
 from mcusim.emulator.rp2040 import SingleCycleIo
 from mcusim.emulator.rtt import RealTimeTransfer
@@ -20,10 +23,7 @@ from mcusim.emulator.system_timer import SysTick
 from mcusim.emulator.timeline import Timeline
 from mcusim.emulator.trace_units import InstrumentationTrace, WatchpointTrace
 
-if TYPE_CHECKING:
-    from mcusim.emulator.machine import Machine
-
-__all__ = ["Chip", "build_chip"]
+__all__ = ["Chip", "boot_machine", "build_chip"]
 
 _MODELS: dict[str, type[RegisterBank]] = {
     "registers": RegisterBank,
@@ -50,6 +50,47 @@ class Chip:
     semihosting: Semihosting
     rtt: RealTimeTransfer
     peripherals: Mapping[str, RegisterBank]
+
+
+def boot_machine(
+    image: Image,
+    board: Board,
+    *,
+    table: ChipTable | None = None,
+    clock_hz: float | None = None,
+    files: Mapping[str, Path] | None = None,
+) -> tuple[Machine, Chip]:
+    """A board with its whole chip, the firmware programmed, the core after reset.
+
+    Args:
+        image: the firmware.
+        board: where it runs.
+        table: the chip's peripherals; those that mcusim has for the board when None.
+        clock_hz: clock of the core; the board's own when None.
+        files: what firmware may open by semihosting: its name for a file -> the file.
+
+    Returns:
+        The machine, and what surrounds its core.
+
+    Raises:
+        InputError: as :class:`Machine` does.
+    """
+    chip = table or chip_of_board(board.name)
+    areas = chip.memories.values()
+    beside = [s for s in image.segments if any(_lies_in(s, area) for area in areas)]
+    inside = tuple(s for s in image.segments if s not in beside)
+    machine = Machine(replace(image, segments=inside), board, clock_hz=clock_hz)
+    for name, area in chip.memories.items():
+        machine.memories.add(MemoryRegion(name, area.at, area.bytes))
+        machine.write(area.at, b"\xff" * area.bytes)
+    for segment in beside:
+        machine.write(segment.load_address, segment.data)
+    return machine, build_chip(machine, chip, files)
+
+
+def _lies_in(segment: Segment, area: MemoryTable) -> bool:
+    end = segment.load_address + len(segment.data)
+    return area.at <= segment.load_address and end <= area.at + area.bytes
 
 
 def build_chip(machine: Machine, table: ChipTable, files: Mapping[str, Path] | None = None) -> Chip:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mcusim.emulator.peripheral_tables import PeripheralTable
 from mcusim.emulator.peripherals import RegisterBank, Wiring
 
 __all__ = ["NordicCounter", "NordicTimer", "Rp2040Timer", "Stm32Timer"]
@@ -79,9 +78,10 @@ class NordicTimer(RegisterBank):
     _COMPARE, _CC, _CAPTURE = 0x140, 0x540, 0x040
     _WIDTHS = (16, 8, 24, 32)
 
-    def __init__(self, name: str, table: PeripheralTable, wiring: Wiring) -> None:
-        super().__init__(name, table, wiring)
-        self._counter = UpCounter(wiring, 16)
+    def reset(self) -> None:
+        """As after reset of the chip."""
+        super().reset()
+        self._counter = UpCounter(self.wiring, 16)
         self._set_speed(self.values.get(0x510, 4))
 
     def write_word(self, offset: int, value: int) -> None:
@@ -138,9 +138,10 @@ class NordicCounter(RegisterBank):
 
     _COMPARE, _CC, _COUNTER, _BITS = 0x140, 0x540, 0x504, 24
 
-    def __init__(self, name: str, table: PeripheralTable, wiring: Wiring) -> None:
-        super().__init__(name, table, wiring)
-        self._counter = UpCounter(wiring, self._BITS)
+    def reset(self) -> None:
+        """As after reset of the chip."""
+        super().reset()
+        self._counter = UpCounter(self.wiring, self._BITS)
         self._set_speed(0)
 
     def read_word(self, offset: int) -> int:
@@ -198,11 +199,12 @@ class Stm32Timer(RegisterBank):
     _CR1, _SR, _EGR, _CNT, _PSC, _ARR, _CCR = 0x00, 0x10, 0x14, 0x24, 0x28, 0x2C, 0x34
     _ENABLED, _ONE_PULSE, _UPDATE = 1 << 0, 1 << 3, 1 << 0
 
-    def __init__(self, name: str, table: PeripheralTable, wiring: Wiring) -> None:
-        super().__init__(name, table, wiring)
+    def reset(self) -> None:
+        """As after reset of the chip."""
+        super().reset()
         # It counts on over its period; CNT is what is left of whole periods.
-        self._counter = UpCounter(wiring, 64)
-        self.values[self._ARR] = (1 << table.bits) - 1
+        self._counter = UpCounter(self.wiring, 64)
+        self.values[self._ARR] = (1 << self.table.bits) - 1
         self._set_speed()
 
     def read_word(self, offset: int) -> int:
@@ -273,11 +275,13 @@ class Rp2040Timer(RegisterBank):
 
     _ALARM, _ARMED, _INTR, _INTE, _INTF, _INTS = 0x10, 0x20, 0x34, 0x38, 0x3C, 0x40
 
-    def __init__(self, name: str, table: PeripheralTable, wiring: Wiring) -> None:
-        super().__init__(name, table, wiring)
-        self._counter = UpCounter(wiring, 64)
+    def reset(self) -> None:
+        """As after reset of the chip."""
+        super().reset()
+        self._counter = UpCounter(self.wiring, 64)
         self._counter.set(0, running=True)
-        self._counter.set_speed(wiring.machine.clock_hz / (table.clock_hz or 1_000_000))
+        clock = self.table.clock_hz or 1_000_000
+        self._counter.set_speed(self.wiring.machine.clock_hz / clock)
         self._latched = 0
 
     def read_word(self, offset: int) -> int:

@@ -16,7 +16,15 @@ from mcusim.boards.toml_origins import origins
 from mcusim.errors import BoardError
 from mcusim.resources import data_path
 
-__all__ = ["ChipTable", "Follow", "PeripheralTable", "RegisterTable", "chip_of_board", "load_chip"]
+__all__ = [
+    "ChipTable",
+    "Follow",
+    "MemoryTable",
+    "PeripheralTable",
+    "RegisterTable",
+    "chip_of_board",
+    "load_chip",
+]
 
 _Word = Annotated[int, Field(ge=0, le=0xFFFF_FFFF)]
 _FOLLOW = re.compile(
@@ -87,7 +95,10 @@ class RegisterTable(_Strict):
         one_clears: bits that are cleared by writing one.
         zero_clears: bits that are cleared by writing zero, and not set by writing one.
         counts_reads: whether each read gives one more than the last, for counters that are polled.
-        sets: bits set in other registers when a write here is not zero.
+        sets: bits set in other registers when a write here is not zero; of registers that follow
+            each other, each sets in the one of its own number.
+        always_sets: the same, whatever is written.
+        read_sets: bits set in other registers by a read here.
         clears: bits cleared in other registers when a write here is not zero.
         set_bits_of: the register whose bits a write of ones sets.
         clear_bits_of: the register whose bits a write of ones clears.
@@ -95,6 +106,7 @@ class RegisterTable(_Strict):
         prints: whether the low byte of a write is sent to the console.
         prints_from: registers with address, count and transferred count of the bytes sent to the
             console when a write here is not zero.
+        erases_bytes: size of the page of flash that is erased at an address that is written.
     """
 
     at: Annotated[int, Field(ge=0, lt=0x1000_0000)]
@@ -108,12 +120,15 @@ class RegisterTable(_Strict):
     zero_clears: _Word = 0
     counts_reads: bool = False
     sets: Mapping[str, _Word] = {}
+    always_sets: Mapping[str, _Word] = {}
+    read_sets: Mapping[str, _Word] = {}
     clears: Mapping[str, _Word] = {}
     set_bits_of: str = ""
     clear_bits_of: str = ""
     alias_of: str = ""
     prints: bool = False
     prints_from: tuple[str, str, str] | None = None
+    erases_bytes: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _rules(self) -> RegisterTable:
@@ -128,7 +143,8 @@ class RegisterTable(_Strict):
 
     def names_others(self) -> set[str]:
         """Registers that this one refers to."""
-        named = {*self.sets, *self.clears, self.set_bits_of, self.clear_bits_of, self.alias_of}
+        named = {*self.sets, *self.always_sets, *self.read_sets, *self.clears}
+        named |= {self.set_bits_of, self.clear_bits_of, self.alias_of}
         named |= {rule.register for rule in self.parsed_follows}
         named |= set(self.prints_from or ())
         return named - {""}
@@ -148,6 +164,7 @@ class PeripheralTable(_Strict):
             where its bit in INTEN is set, as on Nordic's chips.
         set_clear_aliases: whether writes at 0x1000, 0x2000 and 0x3000 further on flip, set and
             clear bits, as on the RP2040.
+        flash_writable: a bit that, when set, lets the core write flash, as ``"CONFIG.0"``.
         clock_hz: what its counters count; 0 for the clock of the core.
         channels: compare registers of a counter.
         bits: width of a counter.
@@ -164,6 +181,7 @@ class PeripheralTable(_Strict):
     interrupt_when: tuple[str, ...] = ()
     events: bool = False
     set_clear_aliases: bool = False
+    flash_writable: Annotated[str, Field(pattern=r"^(\w+\.\d+)?$")] = ""
     clock_hz: Annotated[int, Field(ge=0)] = 0
     channels: Annotated[int, Field(ge=0, le=8)] = 4
     bits: Annotated[int, Field(ge=8, le=32)] = 32
@@ -195,6 +213,18 @@ class PeripheralTable(_Strict):
         return match["a"], int(match["a_bit"]), match["b"], int(match["b_bit"])
 
 
+class MemoryTable(_Strict):
+    """A memory that programmers write and the board's regions do not name.
+
+    Attributes:
+        at: its address.
+        bytes: its size.
+    """
+
+    at: _Word
+    bytes: Annotated[int, Field(ge=4, le=0x10_0000)]
+
+
 class ChipTable(_Strict):
     """The peripherals of a chip.
 
@@ -205,6 +235,7 @@ class ChipTable(_Strict):
         interrupts: interrupt lines.
         priority_bits: bits of an interrupt's priority.
         systick_reference_divider: core cycles of one tick of SysTick's reference clock; 0 without.
+        memories: what is programmed beside flash, such as user configuration; erased otherwise.
         peripherals: by name.
     """
 
@@ -214,6 +245,7 @@ class ChipTable(_Strict):
     interrupts: Annotated[int, Field(ge=1, le=480)] = 240
     priority_bits: Annotated[int, Field(ge=2, le=8)] = 4
     systick_reference_divider: Annotated[int, Field(ge=0)] = 0
+    memories: Mapping[str, MemoryTable] = {}
     peripherals: Mapping[str, PeripheralTable] = {}
 
     @model_validator(mode="after")

@@ -60,9 +60,9 @@ class RegisterBank:
         self.size = table.size * 4 if table.set_clear_aliases else table.size
         self.table = table
         self.wiring = wiring
-        self.values: dict[int, int] = {}
         self._offsets: dict[str, int] = {}
         self._known: dict[int, RegisterTable] = {}
+        self._flash_writable = False
         self._follows: dict[int, tuple[tuple[Follow, int], ...]] = {}
         for key, register in table.registers.items():
             for i in range(register.count):
@@ -71,15 +71,16 @@ class RegisterBank:
                 self._offsets.setdefault(key if register.count == 1 else f"{key}{i}", offset)
             self._offsets.setdefault(key, register.at)
         for offset, register in self._known.items():
-            self.values[offset] = register.reset
             self._follows[offset] = tuple(
                 (rule, self._offsets[rule.register] if rule.register else offset)
                 for rule in register.parsed_follows
             )
 
-    def offset(self, name: str) -> int:
-        """Offset of a register by its name."""
-        return self._offsets[name]
+        self.reset()
+
+    def reset(self) -> None:
+        """As after reset of the chip."""
+        self.values = {offset: register.reset for offset, register in self._known.items()}
 
     def tick(self, cycles: float) -> float | None:
         """Nothing by itself: what is due stands in the timeline of the chip."""
@@ -122,6 +123,10 @@ class RegisterBank:
         if register.read_clears:
             self.values[offset] = self.values.get(offset, 0) & ~register.read_clears
             self.update_interrupts()
+        if register.read_sets:
+            for name, mask in register.read_sets.items():
+                self._change(name, mask, 0)
+            self.update_interrupts()
         if register.counts_reads:
             self.values[offset] = (self.values[offset] + 1) & 0xFFFF_FFFF
         return value
@@ -146,8 +151,14 @@ class RegisterBank:
             self.values[offset] = held & ~writable | value & writable
         if register.prints:
             self.wiring.machine.emit(self.name.lower(), bytes([value & 0xFF]))
+        if register.erases_bytes:
+            self._erase(value, register.erases_bytes)
+        for name, mask in register.always_sets.items():
+            self._change(name, mask, 0)
         if value:
-            self._do(register)
+            self._do(register, (offset - register.at) // 4)
+        if self.table.flash_writable:
+            self._let_flash_be_written()
 
     def update_interrupts(self) -> None:
         """Hold or let go the interrupt line, as the registers say now."""
@@ -163,20 +174,38 @@ class RegisterBank:
         offset = self._offsets[name]
         self.values[offset] = self.values.get(offset, 0) & ~zeros | ones
 
-    def _do(self, register: RegisterTable) -> None:
+    def _erase(self, address: int, size: int) -> None:
+        """Erase the page of flash that holds an address, if one does."""
+        memories = self.wiring.machine.memories
+        start = address // size * size
+        if memories.holds(start, size):
+            memories.write(start, b"\xff" * size)
+
+    def _let_flash_be_written(self) -> None:
+        name, bit = self.table.flash_writable.split(".")
+        allowed = bool(self.values.get(self._offsets[name], 0) >> int(bit) & 1)
+        if allowed != self._flash_writable:
+            self._flash_writable = allowed
+            self.wiring.machine.memories.allow_writes(allowed)
+
+    def _do(self, register: RegisterTable, number: int) -> None:
         if register.prints_from:
             address, count, done = register.prints_from
             size = min(self.values[self._offsets[count]], _LONGEST_TRANSFER)
             try:
                 start = self.values[self._offsets[address]]
-                self.wiring.machine.emit(self.name.lower(), self.wiring.machine.read(start, size))
+                if size:
+                    self.wiring.machine.emit(
+                        self.name.lower(), self.wiring.machine.read(start, size)
+                    )
             except InputError:
                 size = 0
             self.values[self._offsets[done]] = size
         for name, mask in register.clears.items():
             self._change(name, 0, mask)
         for name, mask in register.sets.items():
-            self._change(name, mask, 0)
+            own = f"{name}{number}"
+            self._change(own if own in self._offsets else name, mask, 0)
 
     def _current(self, offset: int, register: RegisterTable) -> int:
         value = self.values.get(offset, 0) | register.ones

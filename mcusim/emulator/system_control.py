@@ -11,6 +11,7 @@ from mcusim.emulator.contract import Event, EventKind
 from mcusim.emulator.exception_frames import FrameError, enter_exception, leave_exception
 from mcusim.emulator.exceptions import NMI, SVCALL, Exceptions, Masks, exception_name
 from mcusim.emulator.machine import Stop, StopReason
+from mcusim.emulator.peripherals import RegisterBank
 from mcusim.emulator.semihosting import Semihosting
 from mcusim.emulator.system_registers import PPB_BASE, PPB_BYTES, SystemRegisters
 from mcusim.errors import InputError
@@ -23,6 +24,8 @@ __all__ = ["SystemControl"]
 _SEMIHOSTING = 0xBEAB
 _NUMBER = 0x1FF
 _TO_THREAD = 1 << 3
+#: Firmware resets the chip once to have its configuration taken over; more often it is in a loop.
+_MOST_RESETS = 8
 _SEV, _YIELD, _WFE = 0xBF40, 0xBF10, 0xBF20
 _WFE_WIDE = 0x8002_F3AF
 
@@ -55,6 +58,7 @@ class SystemControl:
         self._semihosting = semihosting
         self._traps = traps
         self._hint: tuple[int, int] | None = None
+        self._resets = 0
 
     def read(self, offset: int, size: int) -> int:
         """Answer a read of the private peripheral bus."""
@@ -77,8 +81,10 @@ class SystemControl:
         """Stack and first instruction from the vector table; registers as after reset."""
         registers, uc = self._registers, self._uc
         registers.vector_table = self._machine.image.vector_table
-        registers.reset_requested = False
-        self._exceptions.clear()
+        registers.reset()
+        for bank in self._machine.bus.peripherals:
+            if isinstance(bank, RegisterBank):
+                bank.reset()
         for register, value in (
             (arm.UC_ARM_REG_IPSR, 0),
             (arm.UC_ARM_REG_CONTROL, 0),
@@ -93,7 +99,11 @@ class SystemControl:
         """Enter the most urgent exception that may be taken now; ask again where one is masked."""
         exceptions = self._exceptions
         if self._registers.reset_requested:
-            self._machine.halt(Stop(StopReason.EXITED, "the firmware reset the chip"))
+            self._resets += 1
+            if self._resets > _MOST_RESETS:
+                said = f"the firmware reset the chip {self._resets} times"
+                self._machine.halt(Stop(StopReason.EXITED, said))
+            self.reset()
         elif exceptions.could_be_taken():
             number = exceptions.next_taken(self._masks())
             if number is not None:

@@ -111,8 +111,17 @@ class SystemRegisters:
     _mpu: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """As after reset of the core; what debuggers set up stays."""
+        self.exceptions.clear()
+        self.timeline.clear()
+        self.systick.reset()
+        self.event = self.reset_requested = False
+        self._mpu.clear()
         # Control: unaligned access allowed, frames aligned to 8. FPU: automatic, lazy stacking.
-        self._held |= {0xD14: 0x0000_0200, 0xF34: 0xC000_0000, 0xDFC: 0x0100_0000}
+        self._held = {0xD14: 0x0000_0200, 0xF34: 0xC000_0000, 0xDFC: 0x0100_0000}
         if self.ids.v6m:
             self._held[0xD14] = 0x0000_0208
 

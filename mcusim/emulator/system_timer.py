@@ -24,7 +24,11 @@ class SysTick:
         self._timeline = timeline
         self._exceptions = exceptions
         self._divider = reference_divider
-        self._control = 0 if reference_divider else _CLKSOURCE
+        self.reset()
+
+    def reset(self) -> None:
+        """As after reset of the core: stopped."""
+        self._control = 0 if self._divider else _CLKSOURCE
         self._flag = False
         self._reload = 0
         # The counter held `_value` at cycle `_since`, and counts down from there while enabled.

@@ -38,6 +38,11 @@ class Timeline:
         """Forget an action."""
         self._actions.pop(name, None)
 
+    def clear(self) -> None:
+        """Forget every action."""
+        self._actions.clear()
+        self._due.clear()
+
     @property
     def next_cycle(self) -> int | None:
         """When the next action is due, if any is."""
