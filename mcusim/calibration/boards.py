@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 
 from mcusim.boards import Board, load_board
+from mcusim.calibration.bench_price import DEVICE, ExecutedBench
 from mcusim.calibration.board_fit import Parameters, Run, TimeFit, fit_time
 from mcusim.calibration.current_fit import CurrentFit, PoweredRun, fit_currents
 from mcusim.calibration.measurements import Measurement, MeasurementFile, read_measurements
@@ -203,7 +204,13 @@ def calibrate(
     )
     start = _start(held)
     many = len({row.model for row in rows}) > 1
-    found = [_Priced.of(held, row, source.name, many) for row in rows]
+    executed = ExecutedBench(_unscaled(held))
+    found = [
+        _Priced.executed(held, row, source.name, many, executed)
+        if row.runtime == DEVICE
+        else _Priced.of(held, row, source.name, many)
+        for row in rows
+    ]
     fit = fit_time([priced.run for priced in found], start, _half_width(held))
     lines = tuple(priced.line(fit, index, held, start) for index, priced in enumerate(found))
     notes = [_outlier_note(source.name, lines[i]) for i in fit.outliers]
@@ -251,6 +258,28 @@ class _Priced:
         )
         priced = cls(row, run, found.clock_hz, macs)
         priced.check_units(board, where)
+        return priced
+
+    @classmethod
+    def executed(
+        cls, board: Board, row: Measurement, file: str, many: bool, bench: ExecutedBench
+    ) -> _Priced:
+        """A row of the bench firmware, which is executed instead of estimated."""
+        assert row.build is not None
+        try:
+            cause = bench.cycles(row.model, row.layer, row.build, row.clock_hz)
+        except McusimError as error:
+            raise InputError(f"{row.place(file)}: {error}") from None
+        clock_hz = row.clock_hz or board.clock.default_hz
+        run = Run(
+            row.model if many else (row.model, row.layer),
+            row.latency_s * clock_hz,
+            cause.core,
+            cause.fetch,
+            cause.data,
+        )
+        priced = cls(row, run, clock_hz, 0)
+        priced.check_units(board, row.place(file))
         return priced
 
     def cycles(self, parameters: Parameters) -> float:
