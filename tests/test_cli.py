@@ -69,7 +69,7 @@ def test_run_prints_table_totals_and_the_state_of_the_board(capsys, model):
     assert (code, err) == (0, "")
     assert "AVERAGE_POOL_2D" in out
     assert "latency" in out
-    assert "uncalibrated board" in out
+    assert "was calibrated with" in out
     assert "…" not in out
 
 
@@ -198,7 +198,8 @@ def test_boards_are_listed_and_shown_in_full(capsys):
     assert code == 0
     assert "DS11585" in out
     assert "core.cycles.divide" in out
-    assert "uncalibrated board" in out
+    assert "calibration.time_scale" in out
+    assert "uncalibrated board" in mcusim_command(capsys, "boards", "nucleo-f429zi")[1]
 
 
 def test_networks_are_listed(capsys):

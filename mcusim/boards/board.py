@@ -78,6 +78,13 @@ class Board(Strict):
         return self
 
     @property
+    def unscaled(self) -> Board:
+        """The board as its files describe it, without what was fitted to measured runs."""
+        plain = self.core.uncalibrated.model_copy(update={"time_scale": 1.0})
+        core = self.core.model_copy(update={"uncalibrated": plain})
+        return self.model_copy(update={"core": core, "calibrated": False, "calibration": None})
+
+    @property
     def places(self) -> tuple[str, ...]:
         """Memories in which something may be placed; ``"ram"`` is any that does not wait."""
         return tuple(dict.fromkeys(("flash", "ram", *self.regions, *self.memory)))

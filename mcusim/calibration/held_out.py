@@ -13,27 +13,22 @@ from dataclasses import dataclass
 from functools import cache
 
 from mcusim.calibration.joint_fit import JointFit, fit_jointly
+from mcusim.calibration.own_scales import alike, closed_runs, known_runs, log_error
 from mcusim.calibration.power_fit import PoweredRun, PowerFit, fit_power, powered_runs
-from mcusim.calibration.priced_runs import PricedRun, price_run
+from mcusim.calibration.priced_runs import PricedRun
 from mcusim.calibration.published import PublishedRun, published_runs
 
 __all__ = [
-    "COMPARED_WITH",
     "DISTANCES",
     "HeldOut",
-    "closed_runs",
     "half_width",
     "held_out_energy",
     "held_out_latency",
     "held_out_power",
-    "known_runs",
 ]
 
 #: The nearest first.
 DISTANCES = ("network", "kind", "software", "board", "core")
-
-#: Software that closed runtimes are compared with.
-COMPARED_WITH = ("cmsis-nn", "gcc-O3")
 
 _COVERAGE = 0.9
 
@@ -53,18 +48,6 @@ class HeldOut:
     distance: str
     residual: float
     group: Hashable
-
-
-@cache
-def known_runs() -> tuple[PricedRun, ...]:
-    """Runs whose binary is known, priced."""
-    return tuple(price_run(run) for run in published_runs("known"))
-
-
-@cache
-def closed_runs() -> tuple[PricedRun, ...]:
-    """Runs of closed runtimes, priced as :data:`COMPARED_WITH`."""
-    return tuple(price_run(run, *COMPARED_WITH) for run in published_runs("closed"))
 
 
 @cache
@@ -91,11 +74,11 @@ def _left_out(
     for group in dict.fromkeys(map(group_of, (*known, *others) if closed else known)):
         seen = [p for p in known if group_of(p) != group]
         seen_closed = [p for p in others if group_of(p) != group]
-        fit = fit_jointly(seen, seen_closed)
+        fit = fit_jointly(seen, seen_closed, alike())
         for p in known:
             if group_of(p) == group and _is_at(distance, p, seen):
                 at = _kind_distance(p, seen) if distance == "network" else distance
-                found.append(HeldOut(p.run, at, _residual(fit, p), group))
+                found.append(HeldOut(p.run, at, log_error(fit, p), group))
         if closed:
             found += _left_out_closed(distance, group, group_of, fit, seen, seen_closed)
     return found
@@ -129,7 +112,7 @@ def _left_out_closed(
     """Closed runs of a group, by the factors that other boards show."""
     factors: dict[tuple[str, str], list[float]] = {}
     for p in seen_closed:
-        factors.setdefault((p.run.runtime, p.run.model), []).append(_residual(fit, p))
+        factors.setdefault((p.run.runtime, p.run.model), []).append(log_error(fit, p))
     cores = {p.core for p in (*seen, *seen_closed)}
     found = []
     for p in closed_runs():
@@ -139,12 +122,8 @@ def _left_out_closed(
         at = distance if distance == "core" or p.core in cores else "core"
         if distance == "board" and at == "core":
             continue  # its core is left out as a whole, too
-        found.append(HeldOut(p.run, at, _residual(fit, p) - sum(others) / len(others), group))
+        found.append(HeldOut(p.run, at, log_error(fit, p) - sum(others) / len(others), group))
     return found
-
-
-def _residual(fit: JointFit, run: PricedRun) -> float:
-    return math.log(run.measured / fit.of(run.run.board, run.core).cycles(run))
 
 
 @cache

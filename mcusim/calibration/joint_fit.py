@@ -10,7 +10,7 @@ takes of another's time.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -29,12 +29,14 @@ _Floats = npt.NDArray[np.float64]
 #: and what the waits of one memory system may be off by.
 _ALL_CORES = 0.2
 _CORE = 0.1
-_BOARD = 0.06
-_FETCH = 0.3
-_CONSTANTS = 0.3
+_BOARD = 0.02
+_FETCH = 0.15
+_CONSTANTS = 0.15
 _FACTOR = 1.0
+#: Of a board that is to have no scales of its own, as a share of the above.
+_FIXED = 1e-6
 #: Of one run: another compiler's code of the same sources; other kernels of closed software.
-_KNOWN_NOISE = 0.04
+_KNOWN_NOISE = 0.05
 _CLOSED_NOISE = 0.08
 #: Residuals of runs up to this many standard deviations count in full.
 _ROBUST = 2.0
@@ -84,23 +86,26 @@ class JointFit:
         return found or BoardScales(self.cores.get(core, self.any_core))
 
 
-def fit_jointly(known: Sequence[PricedRun], closed: Sequence[PricedRun] = ()) -> JointFit:
+def fit_jointly(
+    known: Sequence[PricedRun],
+    closed: Sequence[PricedRun] = (),
+    alike: Collection[str] = (),
+) -> JointFit:
     """Fit all scales by least squares on logarithms, large residuals counting less.
 
     Args:
         known: runs of software that was counted.
         closed: runs of closed software, priced as software that was counted.
+        alike: boards that have no scales of their own, but their core's.
     """
     if not known:
         return JointFit()
-    problem = _Problem(tuple(known), tuple(closed))
+    problem = _Problem(tuple(known), tuple(closed), alike)
     x = np.zeros(problem.size)
     for _ in range(_STEPS):
         residuals, slopes = problem.residuals(x), problem.jacobian(x)
-        # Weights of the soft L1 loss: a residual of a few standard deviations counts less.
-        weights = np.ones_like(residuals)
-        of_runs = residuals[: problem.runs]
-        weights[: problem.runs] = (1 + (of_runs / _ROBUST) ** 2) ** -0.25
+        # Weights of the soft L1 loss: what is several standard deviations off counts less.
+        weights = (1 + (residuals / problem.robust) ** 2) ** -0.25
         weighted = slopes * weights[:, None]
         step = np.linalg.solve(weighted.T @ weighted, -weighted.T @ (residuals * weights))
         x = x + step
@@ -112,7 +117,12 @@ def fit_jointly(known: Sequence[PricedRun], closed: Sequence[PricedRun] = ()) ->
 class _Problem:
     """Residuals of the runs and of what is known beforehand, in standard deviations."""
 
-    def __init__(self, known: tuple[PricedRun, ...], closed: tuple[PricedRun, ...]) -> None:
+    def __init__(
+        self,
+        known: tuple[PricedRun, ...],
+        closed: tuple[PricedRun, ...],
+        alike: Collection[str],
+    ) -> None:
         runs = (*known, *closed)
         self._cores = _unique(run.core for run in runs)
         self._boards = _unique(run.run.board for run in runs)
@@ -129,13 +139,28 @@ class _Problem:
         self._data_cycles = np.array([run.data_cycles for run in runs])
         self._noise = np.array([_KNOWN_NOISE] * len(known) + [_CLOSED_NOISE] * len(closed))
         self._known = len(known)
-        self._priors = np.array(
-            [_ALL_CORES]
-            + [_CORE] * len(self._cores)
-            + [_BOARD] * len(self._boards)
-            + [_FETCH] * len(self._boards)
-            + [_CONSTANTS] * len(self._boards)
-            + [_FACTOR] * len(self._factors)
+        #: Standard deviations up to which a residual counts in full. Boards of one core are alike,
+        #: but for the one that has something which no file tells.
+        self.robust = np.concatenate(
+            [
+                np.full(len(runs), _ROBUST),
+                np.full(1 + len(self._cores), np.inf),
+                np.repeat(
+                    [[np.inf if board in alike else 1.0 for board in self._boards]], 3, 0
+                ).ravel(),
+                np.full(len(self._factors), np.inf),
+            ]
+        )
+        own = np.array([_FIXED if board in alike else 1.0 for board in self._boards])
+        self._priors = np.concatenate(
+            [
+                [_ALL_CORES],
+                np.full(len(self._cores), _CORE),
+                _BOARD * own,
+                _FETCH * own,
+                _CONSTANTS * own,
+                np.full(len(self._factors), _FACTOR),
+            ]
         )
 
     @property

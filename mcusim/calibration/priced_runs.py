@@ -22,6 +22,7 @@ class PricedRun:
     Attributes:
         run: as published.
         core: name of the board's core.
+        profile: how kernel profiles call it.
         core_cycles: executing.
         fetch_cycles: waiting for instructions.
         data_cycles: waiting for constants and working memory.
@@ -31,6 +32,7 @@ class PricedRun:
 
     run: PublishedRun
     core: str
+    profile: str
     core_cycles: float
     fetch_cycles: float
     data_cycles: float
@@ -51,10 +53,7 @@ class PricedRun:
 @cache
 def uncalibrated(name: str) -> Board:
     """A board as its datasheets describe it, without what was fitted."""
-    board = load_board(name)
-    plain = board.core.uncalibrated.model_copy(update={"time_scale": 1.0})
-    core = board.core.model_copy(update={"uncalibrated": plain})
-    return board.model_copy(update={"core": core, "calibrated": False, "calibration": None})
+    return load_board(name).unscaled
 
 
 def price_run(run: PublishedRun, runtime: str = "", build: str = "") -> PricedRun:
@@ -80,6 +79,7 @@ def price_run(run: PublishedRun, runtime: str = "", build: str = "") -> PricedRu
     return PricedRun(
         run,
         board.core.name,
+        board.core.profile,
         sum(cause.core for cause in causes),
         sum(cause.fetch for cause in causes),
         sum(cause.total - cause.core - cause.fetch for cause in causes),

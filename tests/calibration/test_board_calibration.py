@@ -1,6 +1,7 @@
 """Calibration: what was hidden is found, what cannot be known is kept, nothing is made worse."""
 
 import math
+import re
 import sys
 
 import pytest
@@ -154,7 +155,7 @@ def test_the_written_board_predicts_what_was_measured_and_says_on_what(tmp_path)
     other = mcusim.estimate(graph, board, build="gcc-Os")
     assert "was calibrated with tflm gcc-O3, not with tflm gcc-Os" in other.warnings[0]
     low, high = other.latency_interval_s
-    assert high / low > 1.3
+    assert high / low > mine.latency_interval_s[1] / mine.latency_interval_s[0]
 
 
 def test_a_board_of_a_file_is_its_base_from_where_the_new_one_lies(tmp_path):
@@ -204,7 +205,7 @@ def test_the_command_reports_and_writes_a_board(capsys, tmp_path):
     arguments = ("calibrate", "--board", BOARD, "--measurements", runs, "-o", out)
     code, said, _ = command(capsys, *arguments)
     assert code == 0
-    assert "fitted time_scale: 1 -> 1.2" in said
+    assert re.search(r"fitted time_scale: [\d.]+ -> 1\.2\n", said)
     assert "mean error on networks left out: 0.0 %" in said
     code, said, _ = command(capsys, "run", "lenet-5", "--board", out)
     assert code == 0
@@ -252,8 +253,8 @@ def test_networks_left_out_of_mlperf_s_reference_are_within_twelve_percent():
     )
     runs = MeasurementFile("runs.csv", "0" * 64, rows)
     found = calibrate(BOARD, runs, "cmsis-nn@2020", "gcc-Os")
-    assert not found.refused
-    assert found.fit.error_after < found.fit.error_before
+    # The board that ships was fitted to these runs and others: four alone make it no better.
+    assert "keeps its parameters" in found.refused
     errors = [abs(math.expm1(residual)) for residual in found.fit.left_out]
     assert sum(errors) / len(errors) < 0.05
     assert max(errors) < 0.12
