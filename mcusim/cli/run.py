@@ -37,6 +37,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--input", "input_file", type=_FILE, help="Run on the arrays of a .npy or .npz file.")
 @click.option("--output", "output_file", type=_FILE, help="Save outputs as .npy or .npz.")
 @click.option("--json", "json_file", type=_FILE, help="Save the estimate as JSON.")
+@click.option("--html", "html_file", type=_FILE, help="Save a report beside other boards.")
+@click.option("--markdown", "markdown_file", type=_FILE, help="Save a summary as Markdown.")
+@click.option("--csv", "csv_file", type=_FILE, help="Save the layers as CSV.")
 def command(
     model: str,
     board: str,
@@ -51,12 +54,16 @@ def command(
     input_file: Path | None,
     output_file: Path | None,
     json_file: Path | None,
+    html_file: Path | None,
+    markdown_file: Path | None,
+    csv_file: Path | None,
 ) -> None:
     """Estimate what MODEL takes on a board: time and energy by layer, RAM and flash.
 
     MODEL is a .tflite file or the name of a network (see mcusim networks).
     """
     import mcusim
+    from mcusim.cli.report_files import save_csv, save_html, save_markdown
 
     if output_file and not input_file:
         raise click.UsageError("--output needs --input")
@@ -71,6 +78,12 @@ def command(
     _show(found, why, cycle)
     if json_file:
         _save_json(found, json_file, cycle)
+    if html_file:
+        save_html(graph, found, html_file)
+    if markdown_file:
+        save_markdown(found, markdown_file)
+    if csv_file:
+        save_csv(found, csv_file)
     if input_file:
         _compute(graph, found, input_file, output_file)
 

@@ -52,11 +52,14 @@ def duty_cycle_lines(cycle: DutyCycle, estimate: Estimate) -> list[str]:
     ]
     if cycle.battery_ah is not None and cycle.life_s is not None:
         assert low.life_s is not None and high.life_s is not None
+        unit, size = _unit(cycle.life_s)
         lines.append(
             f"battery   {cycle.battery_ah * 1e3:,.4g} mAh last {_time(cycle.life_s)} "
-            f"(90 %: {_time(high.life_s)} to {_time(low.life_s)}); self-discharge and a "
-            "converter's losses come on top"
+            f"(90 %: {high.life_s / size:.3g} to {low.life_s / size:.3g} {unit}); "
+            "self-discharge and a converter's losses come on top"
         )
+    if high.active_s >= cycle.period_s:
+        lines.append("          the inference may take longer than the period: see its interval")
     return lines
 
 
@@ -76,10 +79,12 @@ def _ends(cycle: DutyCycle, estimate: Estimate) -> tuple[DutyCycle, DutyCycle]:
 
 
 def _time(seconds: float) -> str:
-    if not math.isfinite(seconds):
-        return "for ever"
-    unit, size = next(((u, size) for u, size in _TIMES if seconds >= size), ("ms", 1e-3))
+    unit, size = _unit(seconds)
     return f"{seconds / size:.3g} {unit}"
+
+
+def _unit(seconds: float) -> tuple[str, float]:
+    return next(((unit, size) for unit, size in _TIMES if seconds >= size), ("ms", 1e-3))
 
 
 def _amperes(value: float) -> str:

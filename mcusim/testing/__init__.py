@@ -2,7 +2,7 @@
 
 >>> from mcusim.testing import assert_fits
 >>> assert_fits("ds-cnn", "nucleo-l496zg", ram_share=0.8).arena_bytes
-24144
+22772
 """
 
 from mcusim.testing.assertions import (

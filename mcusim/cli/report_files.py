@@ -1,0 +1,64 @@
+"""Reports of an estimate as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mcusim.cli import console
+from mcusim.cli.output_files import write_whole
+
+if TYPE_CHECKING:
+    from mcusim.estimates import Estimate
+    from mcusim.graph import Graph
+
+__all__ = ["save_csv", "save_html", "save_markdown"]
+
+
+def save_html(graph: Graph, found: Estimate, path: Path) -> None:
+    """Save a page about an estimate, beside those of the other boards at their own clocks.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    from mcusim import estimate
+    from mcusim.boards import board_names, load_board
+    from mcusim.errors import McusimError
+    from mcusim.report.page import html_page
+
+    others = []
+    with console.progress("comparing boards"):
+        for name in board_names():
+            if name == found.board.name:
+                continue
+            try:
+                others.append(estimate(graph, load_board(name), found.runtime, found.build))
+            except McusimError:
+                continue  # a board that this runtime or build does not exist for
+    _save(path, html_page(found, others))
+
+
+def save_markdown(found: Estimate, path: Path) -> None:
+    """Save a summary for a pull request.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    from mcusim.report.text import markdown_text
+
+    _save(path, markdown_text(found))
+
+
+def save_csv(found: Estimate, path: Path) -> None:
+    """Save the layers for a spreadsheet.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    from mcusim.report.text import csv_text
+
+    _save(path, csv_text(found))
+
+
+def _save(path: Path, text: str) -> None:
+    write_whole(path, lambda file: file.write(text.encode()))

@@ -1,0 +1,119 @@
+"""An estimate as Markdown, for a pull request, and as CSV, for a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+from mcusim.estimates import Estimate, LayerEstimate, PartEstimate
+
+__all__ = ["csv_text", "markdown_text"]
+
+_HEADINGS = (
+    "index",
+    "operator",
+    "kernel",
+    "inputs",
+    "outputs",
+    "macs",
+    "instructions",
+    "cycles",
+    "cycles_executing",
+    "cycles_waiting_for_code",
+    "cycles_waiting_for_constants",
+    "cycles_waiting_for_activations",
+    "latency_s",
+    "latency_low_s",
+    "latency_high_s",
+    "energy_j",
+    "scratch_bytes",
+    "priced_by",
+)
+
+
+def csv_text(estimate: Estimate) -> str:
+    """One row a layer, and one for the interpreter; what nothing prices has empty cells."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_HEADINGS)
+    for layer in estimate.layers:
+        shapes = [
+            ";".join("x".join(map(str, t.shape)) for t in tensors)
+            for tensors in (layer.inputs, layer.outputs)
+        ]
+        head = [layer.index, layer.operator, layer.kernel, *shapes, layer.macs]
+        writer.writerow([*head, *_costs(estimate, layer), layer.scratch_bytes, layer.priced_by])
+    if estimate.invoke.is_priced:
+        part = estimate.invoke
+        head = ["", "interpreter", part.kernel, "", "", 0]
+        writer.writerow([*head, *_costs(estimate, part), 0, part.priced_by])
+    return text.getvalue()
+
+
+def _costs(estimate: Estimate, part: PartEstimate) -> list[float | str]:
+    if not part.is_priced:
+        return [""] * 10
+    cycles = part.cycles_by_cause
+    low, high = (
+        bound / estimate.latency_s * part.latency_s for bound in estimate.latency_interval_s
+    )
+    return [
+        part.instructions.total,
+        part.cycles,
+        cycles.core,
+        cycles.fetch,
+        cycles.data,
+        cycles.working,
+        part.latency_s,
+        low,
+        high,
+        part.energy_j,
+    ]
+
+
+def markdown_text(estimate: Estimate) -> str:
+    """Totals, the costliest layers, and every warning."""
+    return "\n".join(_markdown(estimate)) + "\n"
+
+
+def _markdown(estimate: Estimate) -> Iterator[str]:
+    board = estimate.board
+    low, high = (1e3 * bound for bound in estimate.latency_interval_s)
+    low_mj, high_mj = (1e3 * bound for bound in estimate.energy_interval_j)
+    yield f"### {_cell(estimate.model)} on {board.name}"
+    yield ""
+    yield f"{estimate.clock_hz / 1e6:g} MHz, {estimate.runtime}, {estimate.build}"
+    yield ""
+    yield "| | predicted | 90 % |"
+    yield "|---|--:|--:|"
+    yield f"| latency | {1e3 * estimate.latency_s:.4g} ms | {low:.4g} to {high:.4g} ms |"
+    yield f"| energy | {1e3 * estimate.energy_j:.3g} mJ | {low_mj:.3g} to {high_mj:.3g} mJ |"
+    ram = "unknown" if estimate.ram_bytes is None else f"{estimate.ram_bytes:,} bytes"
+    yield f"| RAM | {ram} | of {board.ram.bytes:,} |"
+    yield f"| flash | {estimate.flash_bytes:,} bytes | of {board.flash.bytes:,} |"
+    yield ""
+    yield "| layer | ms | share | mJ | kernel |"
+    yield "|---|--:|--:|--:|---|"
+    for layer in estimate.layers:
+        yield _layer(estimate, layer)
+    if estimate.warnings:
+        yield ""
+        yield from (f"- {_cell(warning)}" for warning in estimate.warnings)
+
+
+def _layer(estimate: Estimate, layer: LayerEstimate) -> str:
+    if not layer.is_priced:
+        return f"| {layer.index} {layer.operator} | ? | ? | ? | {_cell(layer.kernel)} |"
+    share = layer.cycles / (estimate.cycles or 1.0)
+    return (
+        f"| {layer.index} {layer.operator} | {1e3 * layer.latency_s:.3g} | {100 * share:.1f} % | "
+        f"{1e3 * layer.energy_j:.3g} | {_cell(layer.kernel)} |"
+    )
+
+
+def _cell(text: str) -> str:
+    """Text that Markdown takes as it is."""
+    for sign in "\\`*_[]<>|":
+        text = text.replace(sign, f"\\{sign}")
+    return " ".join(text.split())
