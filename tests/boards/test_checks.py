@@ -95,3 +95,38 @@ def test_what_is_wrong_with_the_command_line_is_one_sentence(capsys):
     assert "unexpected extra argument" in capsys.readouterr().err
     assert mcusim(["boards", "check", "none.toml"]) == 1
     assert "none.toml: there is no such file" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "sentence"),
+    [
+        ("[flash]\nprefetch = false # off\n", "flash.icache_holds", "is about lines read ahead"),
+        (
+            "[flash]\ndcache_bytes = 2_000_000 # big\n",
+            "flash.dcache_bytes",
+            "as large as the flash",
+        ),
+        (
+            '[flash.wait_states_below]\n"2.7" = [[120_000_000, 2]] # table\n',
+            "flash.wait_states_below.2.7",
+            "has fewer wait states at 120,000,000 Hz than",
+        ),
+        (
+            "[memory.ram]\nburst_bytes = 4 # bus\ncached = false # no\n",
+            "memory.ram",
+            "is described by `[ram]`",
+        ),
+        (
+            "[memory.sdram]\nlatency_s = 90 # manual\nburst_bytes = 4 # bus\ncached = false # no\n",
+            "memory.sdram.latency_s",
+            "is 90 s; 90 ns is 9e-8",
+        ),
+        ("[power]\nidle_a_per_hz = 1e-8 # manual\n", "power.idle_a_per_hz", "no less than"),
+        ("[power]\nsleep_a = 2.5 # manual\n", "power.sleep_a", "no less than what the board draws"),
+    ],
+)
+def test_memories_caches_and_rest_that_cannot_be_are_found(tmp_path, text, key, sentence):
+    found = [finding for finding in check(write(tmp_path, text)) if finding.key == key]
+    assert found, check(write(tmp_path, text))
+    assert sentence in found[0].sentence
+    assert found[0].line > 0
