@@ -1,0 +1,82 @@
+"""What layers ask of memory, held against their shapes."""
+
+import numpy as np
+import pytest
+
+import mcusim
+from mcusim.boards import CodeTraffic
+from mcusim.instruction_mix import InstructionMix
+from mcusim.kernels.closest import closest_profile
+from mcusim.kernels.contract import KernelCall
+from mcusim.layer_traffic import code_traffic, layer_traffic
+from mcusim.runtimes import plan
+
+#: Ample loads, so that the share of constants among them never bounds a stream.
+LOADS = InstructionMix.of({"load_word": 1e9, "load_accesses": 1e9})
+
+
+def layers(model, runtime):
+    found = plan(mcusim.load_model(model), runtime, core="m4")
+    return [(layer.node, layer.calls) for layer in found.layers]
+
+
+def stream(node, calls, mix=LOADS):
+    [found] = layer_traffic(node, calls, mix, None).constants
+    return found
+
+
+@pytest.mark.parametrize(("runtime", "pixels"), [("tflm", 1), ("cmsis-nn", 2)])
+def test_a_convolution_streams_its_filter_once_a_pixel_or_once_for_two(runtime, pixels):
+    for node, calls in layers("ds-cnn", runtime):
+        if node.name == "CONV_2D":
+            weights = node.inputs[1]
+            out = node.outputs[0]
+            turns = out.shape[1] * out.shape[2] / pixels
+            assert stream(node, calls).bytes_read == pytest.approx(turns * weights.bytes)
+
+
+def test_a_dense_layer_reads_its_weights_once():
+    for node, calls in layers("ad-autoencoder", "cmsis-nn"):
+        if node.name == "FULLY_CONNECTED":
+            found = stream(node, calls)
+            assert found.bytes_read == found.bytes_held
+            assert found.rows <= 8
+
+
+def test_a_depthwise_convolution_reads_as_many_rows_as_it_has_taps():
+    rows = {
+        stream(node, calls).rows
+        for node, calls in layers("ds-cnn", "cmsis-nn")
+        if node.name == "DEPTHWISE_CONV_2D"
+    }
+    assert rows == {9}
+
+
+def test_constants_are_at_most_half_of_what_is_loaded():
+    node, calls = layers("ds-cnn", "tflm")[0]
+    few = InstructionMix.of({"load_byte": 100, "load_accesses": 100})
+    assert stream(node, calls, few).bytes_read == 50
+
+
+def test_loops_that_turn_more_often_lie_within_those_that_turn_less_often():
+    code = CodeTraffic.nested(np.array([1, 1000, 10]), np.array([400, 30, 100]), np.zeros(3))
+    assert code.footprint_bytes.tolist() == [30, 130, 530]
+    assert code.instruction_bytes.tolist() == [30_000, 1_000, 400]
+
+
+def test_loops_of_a_profile_fetch_every_instruction_that_is_executed():
+    build = closest_profile("reference/conv_2d_int8", "m4", "gcc-O3")
+    for _, calls in layers("lenet-5", "tflm"):
+        for call in calls:
+            if call.profile == "reference/conv_2d_int8":
+                code = code_traffic([(call, build)], 3.0)
+                mix = build.mix(call.trips)
+                assert code.instruction_bytes.sum() == pytest.approx(3 * mix.total, rel=1e-3)
+                assert code.taken_branches.sum() == pytest.approx(mix.taken_branches)
+
+
+def test_without_kernels_nothing_is_fetched():
+    assert code_traffic([], 3.0) is None
+    build = closest_profile("reference/conv_2d_int8", "m4", "gcc-O3")
+    still = KernelCall("Conv", "reference/conv_2d_int8", dict.fromkeys(build.build.levels, 0.0))
+    assert code_traffic([(still, build)], 3.0) is None
