@@ -62,6 +62,8 @@ class Memories:
         for region in self.regions:
             access = UC_PROT_READ | UC_PROT_EXEC if region.is_flash else UC_PROT_ALL
             uc.mem_map(region.address, -(-region.size // _PAGE) * _PAGE, access)
+            if region.is_flash:  # erased, as boot code finds out what was programmed
+                uc.mem_write(region.address, b"\xff" * region.size)
 
     def program(self, image: Image) -> None:
         """Write an image to where it lies after programming.
