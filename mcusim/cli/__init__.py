@@ -19,6 +19,7 @@ _COMMANDS = {
     "boards": "List the boards, or show one with the source of each number.",
     "calibrate": "Fit a board to runs that were measured on it.",
     "debug": "Show where quantization hurts, layer by layer.",
+    "exec": "Run firmware, or one function of it: output, time and energy by function.",
     "networks": "List the networks of the zoo.",
     "run": "Estimate what a model takes on a board, and run it on inputs.",
     "verify": "Compare the bits of two runtimes, and say why they differ.",

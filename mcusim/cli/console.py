@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-__all__ = ["bar", "close_output", "explain", "fail", "progress", "show", "terminal_width"]
+__all__ = [
+    "bar",
+    "close_output",
+    "explain",
+    "fail",
+    "progress",
+    "show",
+    "show_part",
+    "terminal_width",
+]
 
 #: Wide enough for every table; lines for a file or a pipe are not folded.
 _UNBOUNDED = 1_000
@@ -23,6 +32,12 @@ def show(*renderables: RenderableType) -> None:
     for renderable in renderables:
         is_text = isinstance(renderable, str)
         console.print(renderable, highlight=False, markup=False, soft_wrap=is_text, crop=False)
+
+
+def show_part(text: str) -> None:
+    """Print what a guest said as it says it, which need not end a line."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def terminal_width() -> int | None:

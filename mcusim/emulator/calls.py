@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mcusim.emulator.arguments import Argument, Layout, lay_out
 from mcusim.emulator.counting import Counts
-from mcusim.emulator.machine import Machine, Stop, StopReason
+from mcusim.emulator.machine import RETURN_ADDRESS, Machine, Stop, StopReason
 from mcusim.emulator.memories import MemoryRegion
 from mcusim.errors import FirmwareError, InputError
 from mcusim.instruction_mix import InstructionMix
@@ -20,8 +20,6 @@ __all__ = ["CallResult", "call", "copy_initial_data"]
 
 _BREAKPOINT = b"\x00\xbe"
 _PAGE = 0x1000
-#: Executable by the architecture's memory map, and used by no board.
-_RETURN_PAGE = 0x8FFF_F000
 #: Stack that a function has at least.
 _LEAST_STACK = 2048
 
@@ -33,14 +31,21 @@ class CallResult:
     Attributes:
         value: what it returned; None for nothing.
         arrays: the arrays it was given, as it left them, in order; those within structs too.
+        given: the same arrays as they were given.
         counts: blocks executed.
         cycles: core cycles, memory without waits.
     """
 
     value: Any
     arrays: tuple[npt.NDArray[np.generic], ...]
+    given: tuple[npt.NDArray[np.generic], ...]
     counts: Counts
     cycles: float
+
+    def array_of(self, given: npt.NDArray[np.generic]) -> npt.NDArray[np.generic] | None:
+        """What became of an array that was given; None if it was not."""
+        pairs = zip(self.given, self.arrays, strict=True)
+        return next((after for before, after in pairs if before is given), None)
 
     @property
     def instructions(self) -> InstructionMix:
@@ -118,7 +123,9 @@ def call(
         .copy()
         for array, at in caller.arrays
     )
-    return CallResult(value, arrays, machine.counts().since(before), machine.cycles - started)
+    executed = machine.counts().since(before)
+    given = tuple(array for array, _ in caller.arrays)
+    return CallResult(value, arrays, given, executed, machine.cycles - started)
 
 
 def copy_initial_data(machine: Machine) -> None:
@@ -177,13 +184,13 @@ class _Caller:
         self, entry: int, layout: Layout, max_seconds: float | None, max_instructions: int | None
     ) -> Stop:
         machine, uc, names = self.machine, self.machine.uc, self.names
-        if machine.memories.region_at(_RETURN_PAGE) is None:
-            machine.memories.add(MemoryRegion("return", _RETURN_PAGE, _PAGE))
-            machine.write(_RETURN_PAGE, _BREAKPOINT)
+        if machine.memories.region_at(RETURN_ADDRESS) is None:
+            machine.memories.add(MemoryRegion("return", RETURN_ADDRESS, _PAGE))
+            machine.write(RETURN_ADDRESS, _BREAKPOINT)
         top = self._free - len(layout.stack) & ~7
         machine.write(top, bytes(layout.stack))
         uc.reg_write(names.UC_ARM_REG_SP, top)
-        uc.reg_write(names.UC_ARM_REG_LR, _RETURN_PAGE | 1)
+        uc.reg_write(names.UC_ARM_REG_LR, RETURN_ADDRESS | 1)
         for number, word in enumerate(layout.core):
             uc.reg_write(names.UC_ARM_REG_R0 + number, word)
         for number, word in layout.floats.items():
@@ -193,7 +200,7 @@ class _Caller:
         stop = machine.run(
             max_seconds=max_seconds,
             max_instructions=max_instructions,
-            return_address=_RETURN_PAGE,
+            return_address=RETURN_ADDRESS,
         )
         uc.reg_write(names.UC_ARM_REG_SP, self.stack)
         return stop

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -28,11 +29,14 @@ if TYPE_CHECKING:
     from mcusim.emulator.arguments import Argument
     from mcusim.emulator.calls import CallResult
 
-__all__ = ["Machine", "Output", "Stop", "StopReason"]
+__all__ = ["RETURN_ADDRESS", "Machine", "Output", "Stop", "StopReason"]
 
 #: Core cycles after which a run looks around at the latest, so that interrupts from the keyboard
 #: are heard: about a tenth of a second.
 _LONGEST_SLICE = 20e6
+#: Where functions that were called from outside return to: executable by the architecture's memory
+#: map, and used by no board.
+RETURN_ADDRESS = 0x8FFF_F000
 #: What is branched to in order to leave an exception begins here.
 _EXCEPTION_RETURN = 0xFFFF_FFE0
 _EXCEPTION_SUPERVISOR, _EXCEPTION_PREFETCH, _EXCEPTION_BREAKPOINT = 2, 3, 7
@@ -143,6 +147,7 @@ class Machine:
         self._limit: float | None = None
         self._attention = False
         self._listeners: list[tuple[float, Callable[[], None]]] = []
+        self._due, self._heard_at = 0.0, math.inf
         self._install_hooks()
         self.reset()
 
@@ -192,6 +197,7 @@ class Machine:
             every_cycles: how often at least.
         """
         self._listeners.append((every_cycles, look))
+        self._heard_at = 0.0
 
     def output(self, channel: str | None = None) -> bytes:
         """All that was said on one channel, or on all of them in order."""
@@ -268,8 +274,7 @@ class Machine:
         with self._interruptible():
             while stop is None:
                 stop = self._slice(limit, count)
-        for _, look in self._listeners:
-            look()
+        self._hear(self.cycles)
         self.counter.detach(self.pc)
         return stop
 
@@ -305,6 +310,7 @@ class Machine:
             False when none will ever be, or the limit of the run comes first.
         """
         now = self.cycles
+        self._due = 0.0
         due = self.bus.tick(now)
         if due is None or self._stop is not None:
             return False
@@ -318,7 +324,18 @@ class Machine:
 
     def counts(self) -> Counts:
         """What has been executed since reset."""
-        return self.counter.read()
+        found = self.counter.read()
+        for number, block in enumerate(found.blocks):
+            if block.address == RETURN_ADDRESS:  # no code of the firmware
+                found.executed[number] = found.taken[number] = 0
+        return found
+
+    def _hear(self, now: float) -> float:
+        """Have all listeners look; gives when they are to look again."""
+        for _, look in self._listeners:
+            look()
+        self._heard_at = now + min((every for every, _ in self._listeners), default=math.inf)
+        return self._heard_at
 
     def _pass(self, cycles: float) -> None:
         self.sleep_cycles += max(0.0, cycles)
@@ -333,13 +350,14 @@ class Machine:
         if count is not None and self.counter.instructions >= count:
             said = f"after {self.counter.instructions:,} instructions"
             return Stop(StopReason.INSTRUCTION_LIMIT, said)
-        self._attention = False
-        ends = [now + _LONGEST_SLICE]
-        due = self.bus.tick(now)
-        ends += [at for at in (due, limit) if at is not None]
-        for every, look in self._listeners:
-            look()
-            ends.append(now + every)
+        if self._attention or now >= self._due:
+            due = self.bus.tick(now)
+            self._due = math.inf if due is None else due
+        ends = [now + _LONGEST_SLICE, self._due, self._heard_at]
+        if limit is not None:
+            ends.append(limit)
+        if now >= self._heard_at:
+            ends[2] = self._hear(now)
         if self.system is not None:
             before, self._attention = self.pc, False
             self.system.take_exceptions()

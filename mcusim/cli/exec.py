@@ -1,0 +1,275 @@
+"""``mcusim exec``: runs compiled firmware, or one function of it, in board time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mcusim.cli import console
+from mcusim.cli.quantities import frequency
+
+if TYPE_CHECKING:
+    from mcusim.emulator.machine import Machine, Output, Stop
+    from mcusim.emulator.profile import Execution
+
+__all__ = ["command"]
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_FUNCTIONS_SHOWN = 20
+_REGISTERS_SHOWN = 8
+
+
+class _Address(click.ParamType[int]):
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """An address in any base that Python writes."""
+        try:
+            return value if isinstance(value, int) else int(value, 0)
+        except ValueError:
+            self.fail(f"{value!r} is not an address such as 0x08000000", param, ctx)
+
+
+def _allowed(
+    ctx: click.Context, param: click.Parameter, given: tuple[str, ...]
+) -> Mapping[str, Path]:
+    """Files that the firmware may open: ``NAME=FILE``, or ``FILE`` by its own name."""
+    files = {}
+    for text in given:
+        name, is_pair, path = text.partition("=")
+        files[name] = Path(path if is_pair else name)
+    return files
+
+
+@click.command()
+@click.argument("elf", type=click.Path(path_type=Path))
+@click.option("--board", required=True, help="A board's name or .toml file; see mcusim boards.")
+@click.option("--clock", callback=frequency, help="Clock of the core, such as 80MHz.")
+@click.option("--base", type=_Address(), help="Where a raw binary lies.")
+@click.option("--call", "function", help="Run only this function.")
+@click.option("--args", "arguments_file", type=_FILE, help="Its arguments, as TOML.")
+@click.option(
+    "--max-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Board time at most.",
+)
+@click.option("--max-instructions", type=click.IntRange(min=1), help="Instructions at most.")
+@click.option("--peripherals", type=_FILE, help="Table of the chip's registers, as TOML.")
+@click.option(
+    "--file",
+    "files",
+    multiple=True,
+    callback=_allowed,
+    metavar="NAME=FILE",
+    help="A file that the firmware may open by semihosting.",
+)
+@click.option("--json", "json_file", type=_FILE, help="Save the result as JSON.")
+def command(
+    elf: Path,
+    board: str,
+    clock: float | None,
+    base: int | None,
+    function: str | None,
+    arguments_file: Path | None,
+    max_seconds: float,
+    max_instructions: int | None,
+    peripherals: Path | None,
+    files: Mapping[str, Path],
+    json_file: Path | None,
+) -> int:
+    """Run firmware on a board: what it prints, and time and energy by function.
+
+    ELF is an ELF, Intel HEX or UF2 file, or a raw binary with its --base.
+    """
+    import mcusim
+    from mcusim.emulator.firmware import power_on
+    from mcusim.emulator.images import load_image
+    from mcusim.emulator.profile import profile
+
+    if arguments_file and not function:
+        raise click.UsageError("--args needs --call")
+    machine = power_on(
+        load_image(elf, base),
+        mcusim.load_board(board),
+        clock_hz=clock,
+        peripherals=peripherals,
+        files=files,
+    )
+    machine.heard = _print_output
+    result: dict[str, Any] = {}
+    if function:
+        stop, result = _call(machine, function, arguments_file, max_seconds, max_instructions)
+    else:
+        stop = machine.run(max_seconds=max_seconds, max_instructions=max_instructions)
+    if machine.outputs and not machine.outputs[-1].data.endswith(b"\n"):
+        console.show("")
+    found = profile(machine, stop)
+    _show(machine, found)
+    if json_file:
+        _save_json(machine, found, result, json_file)
+    return _exit_code(stop)
+
+
+def _call(
+    machine: Machine,
+    function: str,
+    arguments_file: Path | None,
+    max_seconds: float,
+    max_instructions: int | None,
+) -> tuple[Stop, dict[str, Any]]:
+    """Run one function; gives what it returned and left in its buffers, JSON-ready."""
+    from mcusim.emulator.call_files import CallFile, load_call_file
+    from mcusim.emulator.machine import Stop, StopReason
+
+    given = load_call_file(arguments_file) if arguments_file else CallFile((), "int32", {})
+    result = machine.call(
+        function,
+        *given.arguments,
+        returns=given.returns,
+        max_seconds=max_seconds,
+        max_instructions=max_instructions,
+    )
+    said: dict[str, Any] = {"function": function, "returned": None, "buffers": {}}
+    if result.value is not None:
+        said["returned"] = result.value.item()
+        console.show(f"{function} returned {result.value}")
+    for name, before in given.buffers.items():
+        after = result.array_of(before)
+        if after is None:
+            continue
+        changed = int((after != before).sum())
+        said["buffers"][name] = after.tolist()
+        console.show(f"{name}: {changed:,} of {after.size:,} values changed; {_some(after)}")
+    return Stop(StopReason.RETURNED), said
+
+
+def _some(array: Any) -> str:
+    flat = array.reshape(-1)
+    shown = " ".join(str(value) for value in flat[:16])
+    return shown + (" ..." if flat.size > 16 else "")
+
+
+def _print_output(said: Output) -> None:
+    console.show_part(said.data.decode("utf-8", "replace"))
+
+
+def _show(machine: Machine, found: Execution) -> None:
+    from rich.text import Text
+
+    from mcusim.emulator.fault_report import fault_report
+    from mcusim.emulator.machine import StopReason
+
+    board = machine.board
+    stop = found.stop
+    console.show(
+        f"{found.image} on {board.name} ({board.core.name}, {found.clock_hz / 1e6:g} MHz)",
+        _function_table(found),
+    )
+    low, high = found.latency_interval_s
+    waiting = sum(
+        f.part.cycles_by_cause.total - f.part.cycles_by_cause.core for f in found.functions
+    )
+    share = waiting / found.cycles if found.cycles else 0.0
+    energy_low, energy_high = found.energy_interval_j
+    console.show(
+        f"time      {1e3 * found.latency_s:.6g} ms ({1e3 * low:.4g} to {1e3 * high:.4g} ms, 90 %)",
+        f"energy    {1e3 * found.energy_j:.4g} mJ ({1e3 * energy_low:.4g} to "
+        f"{1e3 * energy_high:.4g} mJ)",
+        f"executed  {found.instructions:,.0f} instructions, {found.cycles:,.0f} cycles, "
+        f"{100 * share:.1f} % of them waiting for memory",
+    )
+    if found.sleep_s:
+        console.show(f"asleep    {1e3 * found.sleep_s:.6g} ms")
+    detail = f": {stop.detail}" if stop.detail else ""
+    console.show(f"stopped   {stop.reason.value}{detail}")
+    if stop.reason is StopReason.FAULT:
+        console.show(*fault_report(machine, stop).lines())
+    console.show(*_unknown_registers(machine))
+    console.show(*(Text(f"! {warning}") for warning in found.warnings))
+
+
+def _function_table(found: Execution) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("function", no_wrap=True)
+    for title in ("entered", "instructions", "cycles", "fetch", "data", "ms", "share", "mJ"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for function in found.functions[:_FUNCTIONS_SHOWN]:
+        part = function.part
+        cause = part.cycles_by_cause
+        table.add_row(
+            Text(function.name),
+            f"{function.entered:,}",
+            f"{part.instructions.total:,.0f}",
+            f"{part.cycles:,.0f}",
+            f"{cause.fetch:,.0f}",
+            f"{cause.data + cause.working:,.0f}",
+            f"{1e3 * part.latency_s:.4g}",
+            f"{100 * part.cycles / found.cycles:.1f} %",
+            f"{1e3 * part.energy_j:.4g}",
+        )
+    if (rest := len(found.functions) - _FUNCTIONS_SHOWN) > 0:
+        table.add_row(Text(f"{rest} more"))
+    return table
+
+
+def _unknown_registers(machine: Machine) -> list[str]:
+    """Registers that no table has, the most used first."""
+    found = sorted(machine.bus.unknown.values(), key=lambda access: -(access.reads + access.writes))
+    lines = []
+    for access in found[:_REGISTERS_SHOWN]:
+        block = max(access.blocks, key=lambda at: access.blocks[at], default=0)
+        lines.append(
+            f"! register {access.address:#010x} is in no table: {access.reads:,} reads, "
+            f"{access.writes:,} writes, by {machine.place(block)}"
+        )
+    if (rest := len(found) - _REGISTERS_SHOWN) > 0:
+        lines.append(f"! {rest} more registers are in no table; --json lists them")
+    return lines
+
+
+def _save_json(machine: Machine, found: Execution, result: Mapping[str, Any], path: Path) -> None:
+    from mcusim.cli.output_files import write_whole
+    from mcusim.emulator.fault_report import fault_report
+    from mcusim.emulator.machine import StopReason
+
+    content = found.to_dict()
+    content["output"] = [
+        {
+            "channel": said.channel,
+            "text": said.data.decode("utf-8", "replace"),
+            "time_s": said.cycles / machine.clock_hz,
+        }
+        for said in machine.outputs
+    ]
+    content["unknown_registers"] = [
+        {
+            "address": access.address,
+            "reads": access.reads,
+            "writes": access.writes,
+            "accessed_by": [machine.place(at) for at in access.blocks],
+        }
+        for _, access in sorted(machine.bus.unknown.items())
+    ]
+    content["call"] = dict(result) or None
+    is_fault = found.stop.reason is StopReason.FAULT
+    content["fault"] = fault_report(machine, found.stop).to_dict() if is_fault else None
+    text = json.dumps(content, indent=1) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
+def _exit_code(stop: Stop) -> int:
+    from mcusim.emulator.machine import StopReason
+
+    if stop.reason is StopReason.INTERRUPTED:
+        return 130
+    return 1 if stop.reason is StopReason.FAULT else 0
