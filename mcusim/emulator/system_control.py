@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from unicorn import arm_const as arm
 
 from mcusim.emulator.contract import Event, EventKind
-from mcusim.emulator.exception_frames import FrameError, enter_exception, leave_exception
+from mcusim.emulator.core_registers import CoreRegisters
+from mcusim.emulator.exception_frames import ExceptionFrames, FrameError
 from mcusim.emulator.exceptions import NMI, SVCALL, Exceptions, Masks, exception_name
 from mcusim.emulator.machine import Stop, StopReason
 from mcusim.emulator.peripherals import RegisterBank
@@ -57,6 +58,11 @@ class SystemControl:
         self._exceptions: Exceptions = registers.exceptions
         self._semihosting = semihosting
         self._traps = traps
+        self._frames = ExceptionFrames(machine.uc)
+        self._mask_registers = CoreRegisters(
+            machine.uc,
+            (arm.UC_ARM_REG_PRIMASK, arm.UC_ARM_REG_FAULTMASK, arm.UC_ARM_REG_BASEPRI),
+        )
         self._hint: tuple[int, int] | None = None
         self._resets = 0
 
@@ -127,28 +133,21 @@ class SystemControl:
         return False
 
     def _masks(self) -> Masks:
-        uc = self._uc
-        return Masks(
-            bool(uc.reg_read(arm.UC_ARM_REG_PRIMASK) & 1),
-            bool(uc.reg_read(arm.UC_ARM_REG_FAULTMASK) & 1),
-            uc.reg_read(arm.UC_ARM_REG_BASEPRI) & 0xFF,
-        )
+        primask, faultmask, basepri = self._mask_registers.read()
+        return Masks(bool(primask & 1), bool(faultmask & 1), basepri & 0xFF)
 
     def _enter(self, number: int, return_address: int) -> None:
         handler = self._vector(number)
         if handler is None:
             return
         try:
-            pc = enter_exception(
-                self._uc, number, return_address, handler, self._registers.stacks_floats
-            )
+            self._frames.enter(number, return_address, handler, self._registers.stacks_floats)
         except FrameError as error:
             self._fail(f"could not enter {exception_name(number)}: {error}")
             return
         self._exceptions.enter(number)
         self._registers.event = True
         self._machine.counter.add_cycles(self._registers.ids.entry_cycles)
-        self._machine.pc = pc
 
     def _vector(self, number: int) -> int | None:
         """The word of the vector table; without one that is code, the run ends."""
@@ -175,12 +174,11 @@ class SystemControl:
             self._chain(chained, event.pc)
             return True
         try:
-            pc = leave_exception(self._uc, event.pc)
+            self._frames.leave(event.pc)
         except FrameError as error:
             self._fail(f"could not return from {exception_name(number)}: {error}")
             return True
         self._machine.counter.add_cycles(self._registers.ids.return_cycles)
-        self._machine.pc = pc
         if event.pc & _TO_THREAD and self._registers.sleep_on_exit:
             return self._sleep(wakes_by_event=False)
         return True
