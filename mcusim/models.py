@@ -13,8 +13,8 @@ def load_model(model: str | Path) -> Graph:
     """Load a model.
 
     Args:
-        model: path of a ``.tflite`` file, or the name of a network of the zoo, such as
-            ``"ds-cnn"``. What looks like a path is one: it has a separator or ends in ``.tflite``.
+        model: path of a ``.tflite`` or ``.onnx`` file, or the name of a network of the zoo, such as
+            ``"ds-cnn"``. What looks like a path is one: it has a separator or such an ending.
 
     Returns:
         The model.
@@ -23,7 +23,12 @@ def load_model(model: str | Path) -> Graph:
         ModelError: there is none, or the file is damaged; names the file and the place in it.
     """
     text = str(model)
-    if isinstance(model, Path) or text.endswith(".tflite") or "/" in text or "\\" in text:
+    if (
+        isinstance(model, Path)
+        or text.endswith((".tflite", ".onnx"))
+        or "/" in text
+        or "\\" in text
+    ):
         return _load(Path(model))
     from mcusim import zoo
 
@@ -33,6 +38,10 @@ def load_model(model: str | Path) -> Graph:
 
 
 def _load(path: Path) -> Graph:
+    if path.suffix == ".onnx":
+        from mcusim import onnx
+
+        return onnx.load(path)
     from mcusim.tflite import load
 
     return load(path)

@@ -29,6 +29,9 @@ __all__ = ["flash", "has_simd", "own_calls", "plan"]
 _ALIGNMENT = 4
 _DESCRIPTOR_BYTES = 4 + 4 + 4 * 4
 
+#: Operators for which nothing runs: their output is their input, seen otherwise.
+_VIEWS = ("RESHAPE", "PAD")
+
 
 def has_simd(core: str) -> bool:
     """Whether the library is compiled with the DSP extension of the core."""
@@ -53,7 +56,7 @@ def plan(graph: Graph, core: str, single_rounding: bool) -> Plan:
     simd = has_simd(core)
     main = graph.main
     scratch = {node.index: column_bytes(node, simd) for node in main.nodes}
-    aliases = {n.output().index: n.input(0).index for n in main.nodes if n.name == "RESHAPE"}
+    aliases = {n.output().index: n.input(0).index for n in main.nodes if n.name in _VIEWS}
     layers = tuple(
         LayerPlan(node, calls[node.index], scratch[node.index])
         for node in main.nodes

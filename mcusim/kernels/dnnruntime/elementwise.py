@@ -1,4 +1,7 @@
-"""RELU, ADD, SOFTMAX, QUANTIZE, DEQUANTIZE, and RESHAPE, for which nothing runs."""
+"""RELU, ADD, SOFTMAX, QUANTIZE, DEQUANTIZE; RESHAPE and PAD, for which nothing runs.
+
+A padded image is not written: windows that reach beyond the image are filled as they are unrolled.
+"""
 
 from __future__ import annotations
 
@@ -136,7 +139,20 @@ def _bind_reshape(node: Node) -> BoundKernel:
     return _over(lambda inputs: inputs[0].reshape(len(inputs[0]), *shape))
 
 
+def _check_pad(node: Node) -> None:
+    bytes_or_floats(node.input(0), node.output())
+    same_scale(node.input(0), node.output())
+    refuse(node.input(1).is_constant, "its edges are no constant")
+
+
+def _bind_pad(node: Node) -> BoundKernel:
+    edges = [(0, 0), *np.asarray(node.input(1).data).tolist()]
+    outside = node.output().zero_point
+    return _over(lambda inputs: np.pad(inputs[0], edges, constant_values=outside))
+
+
 KERNELS = {
+    "PAD": LibraryKernel(_check_pad, _bind_pad, lambda node: ()),
     "RELU": LibraryKernel(_check_relu, _bind_relu, _named("relu")),
     "ADD": LibraryKernel(_check_add, _bind_add, _add_calls),
     "SOFTMAX": LibraryKernel(_check_softmax, _bind_softmax, _named("softmax")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,7 @@ def _one(
     quantization: Quantization,
     constants: list[Tensor],
     out: tuple[int, ...],
-    options: dict[str, str | int],
+    options: Mapping[str, str | int],
 ) -> Graph:
     inputs = [activation(image, DType.INT8, quantization), *constants]
     outputs = [activation(out, DType.INT8, quantization)]
