@@ -16,9 +16,10 @@ from mcusim.boards import (
     Regulator,
     external_energy_j,
     price,
+    widened,
     without_fpu,
 )
-from mcusim.boards.bounds import Range
+from mcusim.closed_estimates import by_factor, nothing_known
 from mcusim.errors import InputError, ModelError
 from mcusim.estimates import (
     Estimate,
@@ -33,6 +34,8 @@ from mcusim.kernels.closest import PricedBuild, closest_profile
 from mcusim.kernels.contract import KernelCall
 from mcusim.layer_traffic import code_traffic, layer_traffic
 from mcusim.runtimes import LayerPlan, Plan, flash, legacy_q7, plan, static_ram
+from mcusim.runtimes.closed import BUILD as CLOSED_BUILD
+from mcusim.runtimes.closed import ClosedRuntime, closed_runtime, constants_part
 
 __all__ = ["BUILDS", "estimate", "rounds_once"]
 
@@ -91,6 +94,9 @@ def estimate(
     board = _with_supply(_with_fpu(board, fpu), supply_v, regulator)
     rate_hz = _clock(board, clock_hz)
     places = _placement(board, placement or {})
+    closed = closed_runtime(runtime, board.core.profile)
+    if closed is not None:
+        return _closed(graph, board, closed, build, rate_hz, places)
     builds = (*BUILDS, *legacy_q7.BUILDS) if runtime == legacy_q7.RUNTIME else BUILDS
     if build not in builds:
         raise InputError(f"there is no build {build!r}; {_suggestion(build, builds)}")
@@ -103,8 +109,8 @@ def estimate(
     energy_j = sum(part.energy_j for part in (*layers, invoke))
     bounds = Bounds.of(board, software, dominant_family(layers))
     profiles = _profile_error((*layers, invoke))
-    time = _ranges(bounds.time, profiles)
-    energy = _ranges(bounds.time, profiles, bounds.power)
+    time = widened(bounds.time, profiles)
+    energy = widened(bounds.time, profiles, bounds.power)
     return Estimate(
         graph.name,
         board,
@@ -122,6 +128,47 @@ def estimate(
         (latency_s * time[0], latency_s * time[1]),
         (energy_j * energy[0], energy_j * energy[1]),
         _warnings(board, software, layers),
+    )
+
+
+def _closed(
+    graph: Graph,
+    board: Board,
+    closed: ClosedRuntime,
+    build: str,
+    rate_hz: float,
+    places: Mapping[str, str],
+) -> Estimate:
+    """The estimate of a runtime that is known by its times alone."""
+    if build not in (CLOSED_BUILD, BUILDS[0]):
+        raise InputError(f"{closed.name} comes compiled: it takes no build, such as {build!r}")
+    library, compared_build = closed.compared_with
+    planned = _planned(graph, library, board, compared_build)
+    active_w = _active_w(board, rate_hz, closed.name)
+    pricing = _Pricing(board, rate_hz, compared_build, places, active_w)
+    layers = tuple(by_factor(pricing.layer(layer), closed) for layer in planned.layers)
+    latency_s = sum(layer.latency_s for layer in layers)
+    energy_j = sum(layer.energy_j for layer in layers)
+    width = closed.half_width_on(board.name)
+    time = math.exp(-width), math.exp(width)
+    energy = widened(time, Bounds.of(board, closed.name, dominant_family(layers)).power)
+    return Estimate(
+        graph.name,
+        board,
+        closed.name,
+        CLOSED_BUILD,
+        rate_hz,
+        places,
+        layers,
+        nothing_known(),
+        nothing_known(),
+        nothing_known(),
+        None,
+        (),
+        (constants_part(planned),),
+        (latency_s * time[0], latency_s * time[1]),
+        (energy_j * energy[0], energy_j * energy[1]),
+        (closed.warning,),
     )
 
 
@@ -303,24 +350,6 @@ def _profile_error(parts: Sequence[PartEstimate]) -> float:
     total = sum(part.cycles for part in parts)
     error = sum(part.cycles * part.error for part in parts) / total if total else 0.0
     return _Z90 * math.log1p(error)
-
-
-def _ranges(bounds: Range, *others: float | Range) -> Range:
-    """A range of measured over predicted, widened by errors that do not depend on its own.
-
-    Each side is widened away from its bound, which need not lie on either side of 1.
-
-    Args:
-        bounds: low and high.
-        others: half widths of a logarithm, or low and high.
-    """
-    low, high = (math.log(bound) for bound in bounds)
-    lows = [other if isinstance(other, float) else math.log(other[0]) for other in others]
-    highs = [other if isinstance(other, float) else math.log(other[1]) for other in others]
-    return (
-        math.exp(low + abs(low) - math.hypot(low, *lows)),
-        math.exp(high - abs(high) + math.hypot(high, *highs)),
-    )
 
 
 def _warnings(board: Board, software: str, layers: Sequence[LayerEstimate]) -> tuple[str, ...]:

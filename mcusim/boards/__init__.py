@@ -1,7 +1,7 @@
 """Boards as TOML describes them: core timing, memories, clock and supply."""
 
 from mcusim.boards.board import Board
-from mcusim.boards.bounds import Bounds, half_width
+from mcusim.boards.bounds import Bounds, half_width, widened
 from mcusim.boards.calibration import Calibration
 from mcusim.boards.core import Core
 from mcusim.boards.files import (
@@ -45,5 +45,6 @@ __all__ = [
     "load_board",
     "price",
     "read_board_file",
+    "widened",
     "without_fpu",
 ]

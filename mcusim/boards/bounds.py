@@ -11,7 +11,7 @@ from mcusim.boards.board import Board
 from mcusim.boards.core import Ratio
 from mcusim.resources import data_path
 
-__all__ = ["Bounds", "Range", "half_width"]
+__all__ = ["Bounds", "Range", "half_width", "widened"]
 
 #: Low and high of measured over predicted, 90 %.
 Range = tuple[float, float]
@@ -61,6 +61,24 @@ class Bounds:
             width = half_width("latency", distance)
             time = min(time[0], math.exp(-width)), max(time[1], math.exp(width))
         return cls(distance, time, power)
+
+
+def widened(bounds: Range, *others: float | Range) -> Range:
+    """A range of measured over predicted, widened by errors that do not depend on its own.
+
+    Each side is widened away from its bound, which need not lie on either side of 1.
+
+    Args:
+        bounds: low and high.
+        others: half widths of a logarithm, or low and high.
+    """
+    low, high = (math.log(bound) for bound in bounds)
+    lows = [other if isinstance(other, float) else math.log(other[0]) for other in others]
+    highs = [other if isinstance(other, float) else math.log(other[1]) for other in others]
+    return (
+        math.exp(low + abs(low) - math.hypot(low, *lows)),
+        math.exp(high - abs(high) + math.hypot(high, *highs)),
+    )
 
 
 def half_width(quantity: str, distance: str) -> float:

@@ -18,6 +18,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mcusim.calibration.closed_fit import (
+    Version,
+    closed_factors,
+    closed_widths,
+    every_closed_run,
+    version_of,
+)
 from mcusim.calibration.held_out import (
     DISTANCES,
     HeldOut,
@@ -27,6 +34,7 @@ from mcusim.calibration.held_out import (
     held_out_power,
 )
 from mcusim.calibration.own_scales import (
+    COMPARED_WITH,
     BoardFit,
     board_fits,
     closed_runs,
@@ -57,7 +65,7 @@ def power_fit() -> PowerFit:
 
 def shipped_files() -> dict[str, str]:
     """Every file by its path below ``calibration/``, as JSON."""
-    files = {"intervals.json": _intervals()}
+    files = {"intervals.json": _intervals(), "closed_runtimes.json": _closed_runtimes()}
     for fit in board_fits():
         files[f"boards/{fit.board}.json"] = _board_file(fit)
     for core in joint_fit().cores:
@@ -189,6 +197,34 @@ def _intervals() -> dict[str, Any]:
             for quantity, rows in quantities.items()
         },
     }
+
+
+def _closed_runtimes() -> dict[str, Any]:
+    runs = every_closed_run()
+    factors = closed_factors(runs, joint_fit())
+    runtimes: dict[str, dict[str, Any]] = {}
+    for version in sorted(factors, key=_age):
+        base, _, number = version[0].partition("@")
+        own = [p for p in runs if version_of(p) == version]
+        runtimes.setdefault(base, {}).setdefault(number, {})[version[1]] = {
+            "factors": {name: round(value, 4) for name, value in factors[version].items()},
+            "runs": len(own),
+            "networks": sorted({p.run.model for p in own}),
+            "boards": sorted({p.run.board for p in own}),
+        }
+    return {
+        "schema": "mcusim/closed-runtimes/1",
+        "written_by": _COMMAND,
+        "data_set_sha256": data_set_sha256(),
+        "compared_with": COMPARED_WITH,
+        "intervals": closed_widths(),
+        "runtimes": runtimes,
+    }
+
+
+def _age(version: Version) -> tuple[str, list[int], str]:
+    base, _, number = version[0].partition("@")
+    return base, [int(part) for part in number.split(".")], version[1]
 
 
 def _width(rows: Sequence[HeldOut], distance: str) -> float:

@@ -171,8 +171,9 @@ def dominant_lines(estimate: Estimate) -> list[str]:
     said = [
         f"layer {top.index} ({top.operator}) alone {100 * top.cycles / cycles:.0f} %",
         f"waiting for flash {100 * waiting / cycles:.0f} %",
-        f"{cycles / estimate.instructions.total:.2f} cycles an instruction",
     ]
+    if instructions := estimate.instructions.total:
+        said.append(f"{cycles / instructions:.2f} cycles an instruction")
     if estimate.macs:
         said.append(f"{cycles / estimate.macs:.1f} cycles a MAC")
     return [f"dominant  {', '.join(named)}", f"          {', '.join(said)}"]

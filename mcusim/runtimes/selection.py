@@ -18,6 +18,7 @@ from mcusim.kernels.reference import KERNELS as REFERENCE_KERNELS
 from mcusim.kernels.utensor import LIBRARY as UTENSOR_LIBRARY
 from mcusim.kernels.utensor import NAME as UTENSOR
 from mcusim.runtimes import legacy_q7, tflm_2020
+from mcusim.runtimes.closed import closed_names, closed_runtime
 
 __all__ = ["RUNTIMES", "Runtime", "canonical_runtime", "library_configuration", "select"]
 
@@ -180,11 +181,17 @@ def select(name: str, core: str = "m4", single_rounding: bool = False) -> Runtim
             f"runtime {name!r} is priced only: its tensors are scaled by powers of two, so that it "
             "does not compute what the model does"
         )
+    if closed := closed_runtime(name, core):
+        raise InputError(
+            f"runtime {closed.name!r} is priced only: its kernels are not published, so that its "
+            "outputs are not known"
+        )
     base, at, generation = name.partition("@")
     known = _GENERATIONS.get(base, ())
     if base not in RUNTIMES or (at and generation not in known):
-        every = ", ".join(f"{r}@{g}" for r, years in _GENERATIONS.items() for g in years)
-        raise InputError(f"runtime {name!r} is not known; there are {every}, {legacy_q7.RUNTIME}")
+        every = [f"{r}@{g}" for r, years in _GENERATIONS.items() for g in years]
+        every += [legacy_q7.RUNTIME, *closed_names()]
+        raise InputError(f"runtime {name!r} is not known; there are {', '.join(every)}")
     year = next(g for g in known if generation in ("", g))
     if single_rounding and (base != "cmsis-nn" or year in ("2020", "2021")):
         raise InputError(f"runtime {name!r} has no build that rounds once")

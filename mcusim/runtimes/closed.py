@@ -1,0 +1,125 @@
+"""Runtimes whose kernels are not published: measured factors over CMSIS-NN, one a family.
+
+They are priced only. Nothing is known of their bits, their memory, or their instructions.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from mcusim.errors import InputError
+from mcusim.kernels.cmsis_nn.contract import SIMD_OF_CORE
+from mcusim.resources import data_path
+from mcusim.runtimes.plan import FlashPart, Plan
+
+__all__ = ["BUILD", "ClosedRuntime", "closed_names", "closed_runtime", "constants_part"]
+
+#: What an estimate calls the build of what comes compiled.
+BUILD = "closed"
+
+
+@dataclass(frozen=True)
+class ClosedRuntime:
+    """A version of a closed runtime on cores of one kind.
+
+    Attributes:
+        name: with its version, ``"x-cube-ai@9.0"``.
+        compared_with: runtime and build that the factors are over.
+        factors: measured time over that of ``compared_with``, by family of operators.
+        runs: measured runs behind them.
+        boards: on which.
+        half_width: of the logarithm's 90 % interval, on networks left out.
+        half_width_elsewhere: the same of measured networks on boards left out.
+    """
+
+    name: str
+    compared_with: tuple[str, str]
+    factors: Mapping[str, float]
+    runs: int
+    boards: tuple[str, ...]
+    half_width: float
+    half_width_elsewhere: float
+
+    def half_width_on(self, board: str) -> float:
+        """Half the width of the logarithm's 90 % interval, of another network on a board."""
+        if board in self.boards:
+            return self.half_width
+        return math.hypot(self.half_width, self.half_width_elsewhere)
+
+    @property
+    def warning(self) -> str:
+        """What a user must know."""
+        library, build = self.compared_with
+        return (
+            f"{self.name} is closed: its times are those of {library} {build}, times a measured "
+            f"factor for each family of operators ({self.runs} published runs on "
+            f"{', '.join(self.boards)}); nothing is known of its kernels, memory or outputs"
+        )
+
+
+def closed_names() -> tuple[str, ...]:
+    """Names with versions, those of one runtime together, the oldest first."""
+    return tuple(f"{base}@{version}" for base, known in _runtimes().items() for version in known)
+
+
+def closed_runtime(name: str, core: str) -> ClosedRuntime | None:
+    """Find a closed runtime; None where the name is not that of one.
+
+    Args:
+        name: with a version, or without for the newest.
+        core: the device's core, such as ``"m4"``.
+
+    Raises:
+        InputError: there is no such version, or it was not measured on a core like this one.
+    """
+    base, at, version = name.partition("@")
+    known = _runtimes().get(base)
+    if known is None:
+        return None
+    if not at:
+        version = list(known)[-1]
+    if version not in known:
+        versions = ", ".join(f"{base}@{each}" for each in known)
+        raise InputError(f"runtime {name!r} is not known; there are {versions}")
+    simd = {"m0": "none", **SIMD_OF_CORE}.get(core.removesuffix("-soft"), "none")
+    found = known[version].get(simd)
+    if found is None:
+        boards = sorted({board for one in known[version].values() for board in one["boards"]})
+        raise InputError(
+            f"runtime {name!r} is closed and was measured on {', '.join(boards)} only, whose cores "
+            f"have other SIMD instructions than {core!r}"
+        )
+    content = _content()
+    return ClosedRuntime(
+        f"{base}@{version}",
+        (content["compared_with"][0], content["compared_with"][1]),
+        found["factors"],
+        found["runs"],
+        tuple(found["boards"]),
+        content["intervals"]["network"]["half_width"],
+        content["intervals"]["board"]["half_width"],
+    )
+
+
+def constants_part(plan: Plan) -> FlashPart:
+    """The network's own constants: they lie in flash in some form; the program is not known."""
+    held = [t for layer in plan.layers for t in layer.node.inputs if t is not None]
+    size = sum(t.bytes for t in held if t.is_constant)
+    return FlashPart("weights", size, "the network's constants; the closed program is not known")
+
+
+def _runtimes() -> dict[str, dict[str, dict[str, Any]]]:
+    found: dict[str, dict[str, dict[str, Any]]] = _content()["runtimes"]
+    return found
+
+
+@cache
+def _content() -> dict[str, Any]:
+    text = data_path("calibration", "closed_runtimes.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found

@@ -1,0 +1,55 @@
+"""Closed runtimes: measured factors over CMSIS-NN, marked as such, and never computed."""
+
+import pytest
+
+import mcusim
+from mcusim.calibration.published import published_runs
+from mcusim.errors import InputError
+from mcusim.runtimes.closed import closed_names, closed_runtime
+
+
+def test_every_closed_runtime_that_was_published_can_be_asked_for():
+    published = {run.runtime for run in published_runs("closed")}
+    assert published == set(closed_names())
+
+
+def test_a_name_without_version_is_the_newest():
+    assert closed_runtime("x-cube-ai", "m4").name == "x-cube-ai@10.2"
+    assert closed_runtime("plumerai", "m7").name == "plumerai@2023"
+    assert closed_runtime("cmsis-nn", "m4") is None
+
+
+def test_what_was_not_measured_is_refused():
+    with pytest.raises(InputError, match="x-cube-ai@7.1, x-cube-ai@7.3, x-cube-ai@8.0"):
+        closed_runtime("x-cube-ai@6", "m4")
+    with pytest.raises(InputError, match="other SIMD instructions than 'm0plus'"):
+        closed_runtime("x-cube-ai", "m0plus")
+
+
+def test_an_estimate_says_that_it_is_closed_and_is_wide():
+    board = mcusim.load_board("nucleo-u575zi-q")
+    found = mcusim.estimate(mcusim.load_model("ds-cnn"), board, "x-cube-ai@9.0")
+    assert (found.runtime, found.build) == ("x-cube-ai@9.0", "closed")
+    assert "is closed" in found.warnings[0]
+    assert not any(layer.is_exact for layer in found.layers)
+    assert found.arena_bytes is None
+    low, high = found.latency_interval_s
+    assert low <= 29.0563e-3 <= high  # MLPerf Tiny v1.2, closed, STMicroelectronics
+    assert high / low > 1.5
+    again = mcusim.estimate(mcusim.load_model("ds-cnn"), board, found.runtime, found.build)
+    assert again.latency_s == found.latency_s
+
+
+def test_people_can_choose_between_versions():
+    """X-CUBE-AI 7.1 took 2.9 times as long as 9.0 for visual wake words on the L4R5."""
+    board, model = mcusim.load_board("nucleo-l4r5zi"), mcusim.load_model("mobilenet-v1-0.25")
+    old, new = (mcusim.estimate(model, board, f"x-cube-ai@{v}").latency_s for v in ("7.1", "9.0"))
+    assert old / new == pytest.approx(2.86, rel=0.1)
+
+
+def test_nothing_is_computed_and_no_build_is_taken():
+    model = mcusim.load_model("ds-cnn")
+    with pytest.raises(InputError, match="is priced only"):
+        mcusim.Interpreter(model, runtime="hale@2024")
+    with pytest.raises(InputError, match="comes compiled"):
+        mcusim.estimate(model, mcusim.load_board("nucleo-l4r5zi"), "hale", "gcc-Os")
