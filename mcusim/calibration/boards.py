@@ -214,7 +214,7 @@ def calibrate(
     fit = fit_time([priced.run for priced in found], start, _half_width(held))
     lines = tuple(priced.line(fit, index, held, start) for index, priced in enumerate(found))
     notes = [_outlier_note(source.name, lines[i]) for i in fit.outliers]
-    current = _current(held, rows, found)
+    current = _current(held, found)
     notes += [*(current.notes if current else ()), *source.notes]
     refused = _refusal(held, fit, lines)
     return BoardCalibration(held, str(board), source, fit, current, lines, refused, tuple(notes))
@@ -385,11 +385,10 @@ def _refusal(board: Board, fit: TimeFit, lines: Sequence[CalibrationLine]) -> st
     return ""
 
 
-def _current(
-    board: Board, rows: Sequence[Measurement], found: Sequence[_Priced]
-) -> CurrentFit | None:
+def _current(board: Board, found: Sequence[_Priced]) -> CurrentFit | None:
     """Supply currents; None without energies."""
     power = board.power
+    scales = board.calibration.power_scale if board.calibration else {}
     runs = [
         PoweredRun(
             priced.run.group,
@@ -397,9 +396,10 @@ def _current(
             row.energy_j / row.latency_s,
             row.supply_v or power.supply_v,
             row.idle_a,
+            scales.get(f"{row.runtime} {row.build}", 1.0),
         )
-        for row, priced in zip(rows, found, strict=True)
-        if row.energy_j is not None
+        for priced in found
+        if (row := priced.measurement).energy_j is not None
     ]
     prior = _half(power.measured_over_predicted_low, power.measured_over_predicted_high)
     return fit_currents(power, runs, prior) if runs else None

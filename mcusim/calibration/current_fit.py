@@ -29,6 +29,7 @@ class PoweredRun:
         power_w: mean over the inference.
         supply_v: voltage that it was measured at.
         idle_a: current between inferences; None where it was not measured.
+        software_scale: factor on active power that the board's file has for this software.
     """
 
     group: Hashable
@@ -36,6 +37,7 @@ class PoweredRun:
     power_w: float
     supply_v: float
     idle_a: float | None = None
+    software_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def fit_currents(power: Power, runs: Sequence[PoweredRun], half_width: float) ->
     """
     logs: dict[Hashable, list[float]] = {}
     for run in runs:
-        ratio = run.power_w / power.with_supply(run.supply_v).active_w(run.clock_hz)
+        expected_w = power.with_supply(run.supply_v).active_w(run.clock_hz)
+        ratio = run.power_w / (run.software_scale * expected_w)
         logs.setdefault(run.group, []).append(math.log(ratio))
     every = [value for values in logs.values() for value in values]
     values, notes = {}, []

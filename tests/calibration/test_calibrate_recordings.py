@@ -56,6 +56,22 @@ def test_a_recorded_voltage_other_than_the_board_s_tells_the_same_current(tmp_pa
     assert found.active_w(80e6) / found.supply_v == pytest.approx(trace.active_a, rel=5e-3)
 
 
+def test_a_shipped_factor_for_the_software_is_not_counted_twice(tmp_path):
+    """On a board that comes with factors on power by software, fitted to published runs."""
+    board = mcusim.load_board("nucleo-l4r5zi")
+    runtime, build = "cmsis-nn@2020", "gcc-Os"
+    assert board.calibration.power_scale[f"{runtime} {build}"] != 1
+    found = mcusim.estimate(mcusim.load_model("lenet-5"), board, runtime, build)
+    rows = [f"lenet-5,{runtime},{build},{found.latency_s * 1.1!r},{found.energy_j * 1.5!r}"]
+    path = tmp_path / "runs.csv"
+    path.write_text("\n".join(["model,runtime,build,latency_s,energy_j", *rows]))
+    out = tmp_path / "mine.toml"
+    arguments = ["calibrate", "--board", board.name, "--measurements", path, "-o", out]
+    assert cli._run([*map(str, arguments)]) == 0
+    again = mcusim.estimate(mcusim.load_model("lenet-5"), mcusim.load_board(out), runtime, build)
+    assert again.energy_j == pytest.approx(found.energy_j * 1.5, rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "options", "sentence"),
     [

@@ -36,6 +36,12 @@ def test_a_linear_regulator_s_current_does_not_depend_on_the_voltage_it_was_meas
     assert found.values["active_a_per_hz"] == pytest.approx(1.2e-10)
 
 
+def test_a_factor_that_the_board_has_for_this_software_is_not_fitted_twice():
+    scaled = PoweredRun("a", 80e6, 1.2 * 1.1 * POWER.active_w(80e6), 3.0, None, 1.1)
+    found = fit_currents(POWER, [scaled, run("b", 1.2)], HALF)
+    assert found.values["active_a_per_hz"] == pytest.approx(1.2e-10)
+
+
 def test_a_fit_that_other_networks_speak_against_is_not_made():
     found = fit_currents(POWER, [run("a", 1.3), run("b", 0.75)], HALF)
     assert "active_a_per_hz" not in found.values
