@@ -15,6 +15,7 @@ __all__ = ["commands", "main"]
 
 #: Commands and what ``--help`` says of them; the module of each is imported only when it runs.
 _COMMANDS = {
+    "advise": "Try what would make a model faster or thriftier on a board.",
     "bench": "Plan measurements on a physical board, and read them from it.",
     "boards": "List the boards, or show one with the source of each number.",
     "calibrate": "Fit a board to runs that were measured on it.",
