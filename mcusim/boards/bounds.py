@@ -46,7 +46,9 @@ class Bounds:
             own = board.core.uncalibrated
             distance = "board" if own.runs else "core"
             width = half_width("power", "board")
-            return cls(distance, _range(own), (math.exp(-width), math.exp(width)))
+            low, high = _range(board.power)
+            power = min(low, math.exp(-width)), max(high, math.exp(width))
+            return cls(distance, _range(own), power)
         power = _range(board.power)
         if software in fitted.power_scale:
             width = half_width("power", "network")
