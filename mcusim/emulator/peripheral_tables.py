@@ -99,9 +99,11 @@ class RegisterTable(_Strict):
             each other, each sets in the one of its own number.
         always_sets: the same, whatever is written.
         read_sets: bits set in other registers by a read here.
+        read_clears_in: bits cleared in other registers by a read here.
         clears: bits cleared in other registers when a write here is not zero.
         set_bits_of: the register whose bits a write of ones sets.
         clear_bits_of: the register whose bits a write of ones clears.
+        flip_bits_of: the register whose bits a write of ones flips.
         alias_of: the register that this is another address of.
         prints: whether the low byte of a write is sent to the console.
         prints_from: registers with address, count and transferred count of the bytes sent to the
@@ -122,9 +124,11 @@ class RegisterTable(_Strict):
     sets: Mapping[str, _Word] = {}
     always_sets: Mapping[str, _Word] = {}
     read_sets: Mapping[str, _Word] = {}
+    read_clears_in: Mapping[str, _Word] = {}
     clears: Mapping[str, _Word] = {}
     set_bits_of: str = ""
     clear_bits_of: str = ""
+    flip_bits_of: str = ""
     alias_of: str = ""
     prints: bool = False
     prints_from: tuple[str, str, str] | None = None
@@ -144,7 +148,9 @@ class RegisterTable(_Strict):
     def names_others(self) -> set[str]:
         """Registers that this one refers to."""
         named = {*self.sets, *self.always_sets, *self.read_sets, *self.clears}
-        named |= {self.set_bits_of, self.clear_bits_of, self.alias_of}
+        named |= {*self.read_clears_in}
+        named |= {self.set_bits_of, self.clear_bits_of, self.flip_bits_of}
+        named |= {self.alias_of}
         named |= {rule.register for rule in self.parsed_follows}
         named |= set(self.prints_from or ())
         return named - {""}
@@ -235,6 +241,7 @@ class ChipTable(_Strict):
         interrupts: interrupt lines.
         priority_bits: bits of an interrupt's priority.
         systick_reference_divider: core cycles of one tick of SysTick's reference clock; 0 without.
+        boot_rom: the boot ROM that stands in for the chip's own.
         memories: what is programmed beside flash, such as user configuration; erased otherwise.
         peripherals: by name.
     """
@@ -245,6 +252,7 @@ class ChipTable(_Strict):
     interrupts: Annotated[int, Field(ge=1, le=480)] = 240
     priority_bits: Annotated[int, Field(ge=2, le=8)] = 4
     systick_reference_divider: Annotated[int, Field(ge=0)] = 0
+    boot_rom: Literal["", "rp2040"] = ""
     memories: Mapping[str, MemoryTable] = {}
     peripherals: Mapping[str, PeripheralTable] = {}
 

@@ -123,9 +123,11 @@ class RegisterBank:
         if register.read_clears:
             self.values[offset] = self.values.get(offset, 0) & ~register.read_clears
             self.update_interrupts()
-        if register.read_sets:
+        if register.read_sets or register.read_clears_in:
             for name, mask in register.read_sets.items():
                 self._change(name, mask, 0)
+            for name, mask in register.read_clears_in.items():
+                self._change(name, 0, mask)
             self.update_interrupts()
         if register.counts_reads:
             self.values[offset] = (self.values[offset] + 1) & 0xFFFF_FFFF
@@ -144,6 +146,8 @@ class RegisterBank:
             self._change(register.set_bits_of, value, 0)
         elif register.clear_bits_of:
             self._change(register.clear_bits_of, 0, value)
+        elif register.flip_bits_of:
+            self.values[self._offsets[register.flip_bits_of]] ^= value
         else:
             held = self.values.get(offset, 0) & ~(register.one_clears & value)
             held &= value | ~register.zero_clears
