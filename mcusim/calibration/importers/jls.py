@@ -26,11 +26,12 @@ _FIXED_RATE = 0
 
 @dataclass(frozen=True)
 class _Signal:
-    """A signal of fixed rate."""
+    """A signal of fixed rate; its first sample has the number ``offset``, as signals start apart."""
 
     id: int
     name: str
     rate_hz: float
+    offset: int
     length: int
     is_packed: bool
 
@@ -92,11 +93,16 @@ def _check_whole(path: Path) -> None:
 def _chosen(path: Path, found: list[Any], current: str | None) -> _Signals:
     currents, voltages, pins = [], [], []
     for entry in found:
-        if entry.signal_type != _FIXED_RATE or not entry.sample_rate:
+        if entry.signal_type != _FIXED_RATE or not entry.sample_rate or not entry.length:
             continue
         is_packed = _is_bit(entry)
         signal = _Signal(
-            entry.signal_id, entry.name, float(entry.sample_rate), entry.length, is_packed
+            entry.signal_id,
+            entry.name,
+            float(entry.sample_rate),
+            entry.sample_id_offset,
+            entry.length,
+            is_packed,
         )
         if is_packed:
             pins.append(signal)
@@ -149,11 +155,11 @@ def _pieces(path: Path, signals: _Signals) -> Iterator[Samples]:
 
 
 def _read(reader: Any, signal: _Signal, clock: _Signal, start: int, count: int) -> Any:
-    """Values of a signal at samples of the current; where it is slower, each value stays."""
-    wanted = np.arange(start, start + count)
+    """Values of a signal at samples of the current; each value stays until the next one."""
+    wanted = clock.offset + np.arange(start, start + count)
     if signal.rate_hz != clock.rate_hz:
         wanted = (wanted * (signal.rate_hz / clock.rate_hz)).astype(np.int64)
-    wanted = np.minimum(wanted, signal.length - 1)
+    wanted = np.clip(wanted - signal.offset, 0, signal.length - 1)
     first, last = int(wanted[0]), int(wanted[-1])
     values = reader.fsr(signal.id, first, last - first + 1)
     if signal.is_packed:

@@ -235,6 +235,21 @@ def test_a_recording_of_joulescope_that_is_cut_short_is_refused_and_left_as_it_i
     assert path.read_bytes() == cut
 
 
+def test_signals_of_joulescope_that_start_apart_are_put_beside_each_other(tmp_path):
+    import pyjls
+
+    trace, path = Trace(), tmp_path / "run.jls"
+    with pyjls.Writer(str(path)) as writer:
+        writer.source_def(1, "JS220", "Jetperch", "JS220", "1", "000001")
+        writer.signal_def(1, 1, sample_rate=100_000, name="current", units="A")
+        writer.signal_def(2, 1, sample_rate=50_000, name="gpi[1]", data_type=pyjls.DataType.U1)
+        writer.fsr(1, 900, trace.current_a[900:].astype(np.float32))
+        writer.fsr(2, 200, np.packbits(trace.pin[400::2], bitorder="little"))
+    found = measured(path)
+    assert found.active_a == pytest.approx(trace.active_a, rel=5e-3)
+    assert found.idle_a == pytest.approx(trace.idle_a, rel=1e-2)
+
+
 @settings(max_examples=25, deadline=None)
 @given(places=st.lists(st.tuples(st.integers(0, 10**9), st.integers(1, 255)), min_size=1))
 def test_a_damaged_recording_of_joulescope_is_one_sentence(tmp_path_factory, places):
