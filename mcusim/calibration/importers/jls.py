@@ -26,7 +26,7 @@ _FIXED_RATE = 0
 
 @dataclass(frozen=True)
 class _Signal:
-    """A signal of fixed rate; its first sample has the number ``offset``, as signals start apart."""
+    """A signal of fixed rate; its first sample has the number ``offset``: signals start apart."""
 
     id: int
     name: str
