@@ -217,6 +217,11 @@ class ReportReader:
         return BenchReport(board, core, timer, int(clock_hz), build, rows)
 
     @property
+    def has_started(self) -> bool:
+        """Whether the first line of a report was among them."""
+        return self._header is not None
+
+    @property
     def _count(self) -> int:
         return int(self._header[-1]) if self._header else 0
 

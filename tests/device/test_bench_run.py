@@ -200,3 +200,11 @@ def test_clock_is_needed_where_the_firmware_has_none(tmp_path: Path) -> None:
         assert not runs.exists()
         bench_run("--port", port, "--clock", "8e6", "-o", runs)
     assert [run.latency_s for run in read_measurements(runs).rows] == [1e-4]
+
+
+def test_page_shows_a_report_that_is_understood() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "bench-firmware.md").read_text()
+    shown = page.split("```text\n")[1].split("```")[0]
+    report = Line(shown.encode()).report()
+    assert (report.board, report.clock_hz, len(report.rows)) == ("mps2-an386", 25_000_000, 4)
+    assert report.rows[1].cycles == 37127

@@ -7,27 +7,25 @@ from pathlib import Path
 import pytest
 
 from mcusim.boards import Board, Calibration, load_board
+from mcusim.calibration.bench_bits import check_bits
+from mcusim.calibration.bench_build import Compiler, build_firmware
 from mcusim.calibration.bench_price import DEVICE, bench_image, execute_bench
 from mcusim.calibration.boards import calibrate
 from mcusim.calibration.measurements import read_measurements
+from mcusim.emulator.firmware import power_on
 from mcusim.errors import InputError
-from tests.device.test_bench_run import bench_run, board_at_terminal, checked
+from mcusim.models import load_model
+from tests.device.test_bench_run import bench_run, board_at_terminal
+from tests.device.test_firmware import needs_zig
 
-pytest.importorskip("unicorn")
 pytest.importorskip("serial")
-pytest.importorskip("scipy")
 
 
-def printed(board: Board, core: str = "m4") -> bytes:
+def printed(board: Board) -> bytes:
     """What the shipped firmware prints on a simulated board."""
-    report = execute_bench(bench_image(f"bench-{core}"), board)
-    start = (report.board, report.core, report.timer, report.clock_hz, report.build)
-    lines = [checked(f"mcusim-bench,1,{','.join(map(str, start))},{len(report.rows)}")]
-    for row in report.rows:
-        layer = "" if row.layer is None else row.layer
-        cells = (row.index, row.model, layer, row.operator, row.cycles, f"{row.digest:08x}")
-        lines.append(checked(",".join(map(str, cells))))
-    return b"".join(lines)
+    machine = power_on(bench_image("bench-m4"), board)
+    machine.run(max_seconds=60)
+    return machine.output()
 
 
 @pytest.fixture
@@ -106,3 +104,18 @@ def test_firmware_that_does_not_fit_the_board(tmp_path: Path) -> None:
     runs.write_text("model,runtime,build,latency_ms\nds-cnn,device,bench-m4,100\n")
     with pytest.raises(InputError, match=r"runs\.csv, line 2: .*bench-m4\.elf.*nucleo-l496zg"):
         calibrate("nucleo-l496zg", runs)
+
+
+@needs_zig
+@pytest.mark.parametrize(
+    ("name", "clock_hz"), [("nrf52840-dk", 64_000_000), ("nucleo-f429zi", 168_000_000)]
+)
+def test_firmware_for_a_board_runs_on_the_simulated_board(
+    name: str, clock_hz: int, tmp_path: Path
+) -> None:
+    """From reset over clock and UART registers to the last row, with the core's cycle counter."""
+    image = tmp_path / "bench.elf"
+    build_firmware([load_model("ds-cnn")], image, name, compiler=Compiler.zig())
+    report = execute_bench(image, load_board(name), clock_hz)
+    assert (report.board, report.timer, report.clock_hz) == (name, "dwt", clock_hz)
+    assert not check_bits(report).differ
