@@ -24,7 +24,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.command()
 @click.argument("model")
 @click.option("--board", required=True, help="A board's name or .toml file; see mcusim boards.")
-@click.option("--runtime", default="tflm", show_default=True, help="Software that runs the model.")
+@click.option(
+    "--runtime",
+    default="tflm",
+    show_default=True,
+    help="Software that runs the model; all shows every one beside the others.",
+)
 @click.option("--build", default="gcc-O3", show_default=True, help="Compiler and flag.")
 @click.option("--clock", callback=frequency, help="Clock of the core, such as 80MHz.")
 @click.option("--fpu/--no-fpu", default=None, help="Whether the build uses the FPU.")
@@ -67,6 +72,12 @@ def command(
 
     if output_file and not input_file:
         raise click.UsageError("--output needs --input")
+    if runtime == "all":
+        one_only = (period, input_file, html_file, markdown_file, csv_file, why or None)
+        if any(option is not None for option in one_only):
+            raise click.UsageError("--runtime all takes --build, --clock, --fpu and --json only")
+        _all_runtimes(model, board, build, clock, fpu, json_file)
+        return
     if period is None and (battery is not None or rest is not None):
         raise click.UsageError(f"--{'battery' if battery else 'rest'} needs --period")
     with console.progress(f"loading {model}"):
@@ -86,6 +97,35 @@ def command(
         save_csv(found, csv_file)
     if input_file:
         _compute(graph, found, input_file, output_file)
+
+
+def _all_runtimes(
+    model: str,
+    board: str,
+    build: str,
+    clock: float | None,
+    fpu: bool | None,
+    json_file: Path | None,
+) -> None:
+    """Every runtime beside the others, and why some cannot run the model."""
+    import mcusim
+    from mcusim.alternatives import alternatives, alternatives_dict
+    from mcusim.cli.output_files import write_whole
+    from mcusim.report import alternatives_table, refusal_lines
+
+    with console.progress(f"estimating {model} under every runtime"):
+        graph, found_board = mcusim.load_model(model), mcusim.load_board(board)
+        found = alternatives(graph, found_board, build, clock_hz=clock, fpu=fpu)
+    rate_hz = clock or found_board.clock.default_hz
+    console.show(
+        f"{graph.name} on {found_board.name} ({found_board.core.name}, {rate_hz / 1e6:g} MHz), "
+        f"{build}",
+        alternatives_table(found),
+        *refusal_lines(found),
+    )
+    if json_file:
+        content = json.dumps(alternatives_dict(found), indent=1, allow_nan=False) + "\n"
+        write_whole(json_file, lambda file: file.write(content.encode()))
 
 
 def _cycle(

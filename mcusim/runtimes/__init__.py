@@ -10,7 +10,13 @@ from mcusim.runtimes.plan import (
     RamPart,
 )
 from mcusim.runtimes.program_memory import flash, static_ram
-from mcusim.runtimes.selection import RUNTIMES, Runtime, canonical_runtime, select
+from mcusim.runtimes.selection import (
+    RUNTIMES,
+    Runtime,
+    canonical_runtime,
+    known_runtimes,
+    select,
+)
 from mcusim.runtimes.tflm import plan
 
 __all__ = [
@@ -25,6 +31,7 @@ __all__ = [
     "Runtime",
     "canonical_runtime",
     "flash",
+    "known_runtimes",
     "plan",
     "select",
     "static_ram",

@@ -57,9 +57,11 @@ def accepted_nodes(graph: Graph, runtime: Runtime) -> Iterator[tuple[int, Node]]
         for node in _ordered(index, subgraph):
             _check_tensors(node)
             if not runtime.supports(node.name):
+                lacking = f"mcusim has no kernel for it in runtime {runtime.name}"
+                if runtime.library is not None:
+                    lacking = f"runtime {runtime.name} has no kernel for it"
                 raise UnsupportedOperatorError(
-                    f"operator {node.index} ({node.operator.custom_code or node.name}): "
-                    f"mcusim has no kernel for it in runtime {runtime.name}"
+                    f"operator {node.index} ({node.operator.custom_code or node.name}): {lacking}"
                 )
             yield index, node
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from mcusim.errors import InputError
@@ -20,16 +20,28 @@ from mcusim.kernels.utensor import NAME as UTENSOR
 from mcusim.runtimes import legacy_q7, tflm_2020
 from mcusim.runtimes.closed import closed_names, closed_runtime
 
-__all__ = ["RUNTIMES", "Runtime", "canonical_runtime", "library_configuration", "select"]
+__all__ = [
+    "RUNTIMES",
+    "Runtime",
+    "canonical_runtime",
+    "known_runtimes",
+    "library_configuration",
+    "select",
+]
 
+#: Runtimes that compute a model, without their generations.
 RUNTIMES: tuple[str, ...] = ("tflm", "cmsis-nn", UTENSOR, DNNRUNTIME)
 
 #: Generations of each runtime, the newest first.
 _GENERATIONS: Mapping[str, tuple[Generation, ...]] = {
     "tflm": ("2026",),
     "cmsis-nn": ("2026", "2022", "2021", "2020"),
-    UTENSOR: ("2026",),
-    DNNRUNTIME: ("2026",),
+}
+
+#: Runtimes with kernels of their own, of which one generation is known.
+_LIBRARIES: Mapping[str, Callable[[Configuration], KernelLibrary]] = {
+    UTENSOR: lambda configuration: UTENSOR_LIBRARY,
+    DNNRUNTIME: lambda configuration: dnnruntime_library(configuration.simd != "none"),
 }
 
 
@@ -166,7 +178,7 @@ def select(name: str, core: str = "m4", single_rounding: bool = False) -> Runtim
 
     Args:
         name: ``"tflm"`` or ``"cmsis-nn"``, which mean the newest generation, or with it:
-            ``"tflm@2026"``, ``"cmsis-nn@2020"``.
+            ``"tflm@2026"``, ``"cmsis-nn@2020"``; ``"utensor"`` or ``"dnnruntime"``.
         core: the device's core: ``"m0plus"``, ``"m3"``, ``"m4"``, ``"m7"``, ``"m33"``, ``"m55"``
             or ``"m85"``, with or without ``"-soft"``. The SIMD instructions that CMSIS-NN uses
             depend on it.
@@ -186,12 +198,15 @@ def select(name: str, core: str = "m4", single_rounding: bool = False) -> Runtim
             f"runtime {closed.name!r} is priced only: its kernels are not published, so that its "
             "outputs are not known"
         )
+    if name in _LIBRARIES:
+        if single_rounding:
+            raise InputError(f"runtime {name!r} has no build that rounds once")
+        own = library_configuration(core)
+        return Runtime(name, own, _LIBRARIES[name](own))
     base, at, generation = name.partition("@")
     known = _GENERATIONS.get(base, ())
-    if base not in RUNTIMES or (at and generation not in known):
-        every = [f"{r}@{g}" for r, years in _GENERATIONS.items() for g in years]
-        every += [legacy_q7.RUNTIME, *closed_names()]
-        raise InputError(f"runtime {name!r} is not known; there are {', '.join(every)}")
+    if not known or (at and generation not in known):
+        raise InputError(f"runtime {name!r} is not known; there are {', '.join(known_runtimes())}")
     year = next(g for g in known if generation in ("", g))
     if single_rounding and (base != "cmsis-nn" or year in ("2020", "2021")):
         raise InputError(f"runtime {name!r} has no build that rounds once")
@@ -203,11 +218,13 @@ def select(name: str, core: str = "m4", single_rounding: bool = False) -> Runtim
             f"runtime {name!r} is known only for cores with DSP instructions (m4, m7, m33), "
             f"not for {core}"
         )
-    if base == DNNRUNTIME:
-        return Runtime(base, configuration, dnnruntime_library(configuration.simd != "none"))
-    if base == UTENSOR:
-        return Runtime(base, configuration, UTENSOR_LIBRARY)
     return Runtime(base, configuration)
+
+
+def known_runtimes() -> tuple[str, ...]:
+    """Every runtime with its generation, those that are only priced last."""
+    generations = (f"{base}@{year}" for base, years in _GENERATIONS.items() for year in years)
+    return (*generations, *_LIBRARIES, legacy_q7.RUNTIME, *closed_names())
 
 
 def canonical_runtime(name: str) -> str:

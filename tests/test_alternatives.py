@@ -1,0 +1,60 @@
+"""``mcusim run MODEL --board B --runtime all``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import mcusim
+from mcusim.alternatives import alternatives
+from mcusim.cli import commands
+from mcusim.errors import InputError
+
+
+def test_every_runtime_has_an_estimate_or_a_reason() -> None:
+    graph, board = mcusim.load_model("conv-16-mnist"), mcusim.load_board("nrf52840-dk")
+    found = {a.runtime: a for a in alternatives(graph, board)}
+    assert {"tflm@2026", "cmsis-nn@2026", "cmsis-nn@q7", "utensor", "dnnruntime"} < found.keys()
+    for alternative in found.values():
+        assert (alternative.estimate is None) == bool(alternative.reason)
+    assert "(SOFTMAX): runtime utensor has no kernel" in found["utensor"].reason
+    times = [a.estimate.latency_s for a in found.values() if a.estimate is not None]
+    assert times == sorted(times)
+    assert len(times) > 4
+
+
+def test_what_a_core_cannot_do_is_a_reason() -> None:
+    graph, board = mcusim.load_model("ds-cnn"), mcusim.load_board("raspberry-pi-pico")
+    found = {a.runtime: a for a in alternatives(graph, board)}
+    assert "DSP" in found["cmsis-nn@q7"].reason
+    assert "DEPTHWISE_CONV_2D" in found["dnnruntime"].reason
+
+
+def test_a_setting_that_is_wrong_for_all_is_refused() -> None:
+    graph, board = mcusim.load_model("conv-16-mnist"), mcusim.load_board("nrf52840-dk")
+    with pytest.raises(InputError, match="no build"):
+        alternatives(graph, board, "gcc-O9")
+
+
+def test_the_command_prints_the_table_and_saves_it(tmp_path: Path) -> None:
+    path = tmp_path / "all.json"
+    arguments = ["run", "conv-16-mnist", "--board", "nrf52840-dk", "--runtime", "all"]
+    result = CliRunner().invoke(commands, [*arguments, "--json", str(path)])
+    assert result.exit_code == 0, result.output
+    for word in ("tflm@2026", "dnnruntime", "not       utensor: operator"):
+        assert word in result.output
+    content = json.loads(path.read_text())
+    assert content["schema"] == "mcusim/alternatives/1"
+    by_name = {row["runtime"]: row for row in content["alternatives"]}
+    assert by_name["dnnruntime"]["estimate"]["latency_s"] > 0
+    assert by_name["utensor"]["estimate"] is None
+
+
+def test_what_needs_one_runtime_is_a_usage_error() -> None:
+    arguments = ["run", "conv-16-mnist", "--board", "nrf52840-dk", "--runtime", "all", "--why"]
+    result = CliRunner().invoke(commands, arguments)
+    assert result.exit_code == 2
+    assert "--runtime all" in result.output
