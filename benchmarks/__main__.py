@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-_TIMED = ("startup", "estimating", "inference")
+_TIMED = ("startup", "estimating", "inference", "executing")
 
 sys.exit(
     max(

@@ -14,20 +14,26 @@ __all__ = [
     "ADDRESS_BITS",
     "FELL",
     "RECORD",
-    "RING",
+    "RECORD_BYTES",
+    "SLOW",
     "STATE",
     "TICKS",
     "UNMASKS",
     "WATCHED",
     "block_hook",
+    "slow_hook",
 ]
 
 #: Ticks of the hook's clock in a core cycle.
 TICKS = 1 << 16
 #: A record's key is the block's address, and its size above these bits.
 ADDRESS_BITS = 32
+#: Keys of blocks that the quick path must not take have this bit as well.
+SLOW = 1 << 60
 #: Blocks remembered for a fault.
 RING = 16
+#: Flags of a record: Python wants to know of it; it may allow interrupts that were masked.
+WATCHED, UNMASKS = 1, 2
 
 #: Words of a block's record, one cache line.
 RECORD = {
@@ -37,57 +43,51 @@ RECORD = {
     )
 }
 FELL = RECORD["fell"]
-#: Flags of a record: Python wants to know of it; it may allow interrupts that were masked.
-WATCHED, UNMASKS = 1, 2
+RECORD_BYTES = 8 * len(RECORD)
 
-#: Words of what the hook keeps; the addresses of the last blocks follow the last of them.
+#: Words of what the hook keeps; the last are addresses of the records of the last blocks.
 STATE = {
     name: place
     for place, name in enumerate(
         (
-            "records",
-            "mask",
-            "last",
-            "expected",
             "ticks",
             "deadline",
-            "instructions",
-            "instruction_limit",
+            "records",
+            "mask",
+            "expected",
+            "ring_used",
             "taken_ticks",
+            "slow",
             "stop",
             "stopped",
             "miss",
             "watch",
-            "block_address",
             "masked",
-            "ring_used",
             "ring",
             *(f"ring{further}" for further in range(1, RING)),
         )
     )
 }
 
-_RECORD_BYTES = 8 * len(RECORD)
+#: From an address, whose lowest bit is nothing, to bytes of the table.
+_SHIFT = 5
 _KEY, _EXECUTED, _FELL, _TICKS, _INSTRUCTIONS, _FLAGS = range(6)
 (
-    _RECORDS,
-    _MASK,
-    _LAST,
-    _EXPECTED,
     _CLOCK,
     _DEADLINE,
-    _COUNT,
-    _LIMIT,
+    _RECORDS,
+    _MASK,
+    _EXPECTED,
+    _RING_USED,
     _TAKEN_TICKS,
+    _SLOW,
     _STOP,
     _STOPPED,
     _MISS,
     _WATCH,
-    _BLOCK_ADDRESS,
     _MASKED,
-    _RING_USED,
     _RING,
-) = range(17)
+) = range(14)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -101,57 +101,98 @@ def _words(typing_context: Any, address: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _call(typing_context: Any, function: Any, first: Any, second: Any) -> Any:
-    """Call the C function at an address with two 64-bit arguments."""
+def _address(typing_context: Any, words: Any) -> Any:
+    """The address at which words begin."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ptrtoint(arguments[0], ir.IntType(64))
+
+    return types.int64(types.CPointer(types.int64)), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _call(
+    typing_context: Any, function: Any, first: Any, second: Any, third: Any, fourth: Any
+) -> Any:
+    """Call the C function at an address with four 64-bit arguments."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         word = ir.IntType(64)
-        kind = ir.FunctionType(ir.VoidType(), (word, word))
+        kind = ir.FunctionType(ir.VoidType(), (word,) * 4)
         builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, types.int64), generate
+    return types.void(*(types.int64,) * 5), generate
 
 
-def _enter_block(uc: int, address: int, size: int, state: Any) -> None:
-    if state[_CLOCK] >= state[_DEADLINE] or state[_COUNT] >= state[_LIMIT]:
-        state[_STOPPED] = 1
-        _call(state[_STOP], uc, 0)
-        return
+def _find(address: int, size: int, state: Any) -> int:
+    """Address of the record of a block that the quick path did not find, or must not take."""
     key = address | size << ADDRESS_BITS
-    place = (address >> 1) & state[_MASK]
-    record = _words(state[_RECORDS] + place * _RECORD_BYTES)
-    while record[_KEY] != key:
-        if record[_KEY] == 0:
+    at = state[_RECORDS] + ((address << _SHIFT) & state[_MASK])
+    found = _words(at)[_KEY]
+    while found & ~SLOW != key:
+        if found == 0:
             # Python adds it, and may move the table.
-            _call(state[_MISS], address, size)
-            place = (address >> 1) & state[_MASK]
+            _call(state[_MISS], address, size, 0, 0)
+            at = state[_RECORDS] + ((address << _SHIFT) & state[_MASK])
         else:
-            place = (place + 1) & state[_MASK]
-        record = _words(state[_RECORDS] + place * _RECORD_BYTES)
-    if record[_FLAGS]:
-        if record[_FLAGS] & UNMASKS and state[_MASKED]:
-            state[_DEADLINE] = 0
-        if record[_FLAGS] & WATCHED:
-            _call(state[_WATCH], address, size)
+            at = state[_RECORDS] + ((at - state[_RECORDS] + RECORD_BYTES) & state[_MASK])
+        found = _words(at)[_KEY]
+    flags = _words(at)[_FLAGS]
+    if flags & UNMASKS and state[_MASKED]:
+        state[_DEADLINE] = 0
+    if flags & WATCHED:
+        _call(state[_WATCH], address, size, 0, 0)
+    return at
+
+
+def _count(address: int, size: int, at: int, state: Any) -> None:
+    """Count a block by its record."""
+    record = _words(at)
+    clock = state[_CLOCK] + record[_TICKS]
+    used = state[_RING_USED]
     if address == state[_EXPECTED]:
-        last = _words(state[_LAST])
-        last[_FELL] += 1
-    elif state[_EXPECTED] >= 0:
-        state[_CLOCK] += state[_TAKEN_TICKS]
+        _words(state[_RING + ((used - 1) & (RING - 1))])[_FELL] += 1
+    else:
+        clock += state[_TAKEN_TICKS]
     record[_EXECUTED] += 1
-    state[_CLOCK] += record[_TICKS]
-    state[_COUNT] += record[_INSTRUCTIONS]
+    state[_CLOCK] = clock
     state[_EXPECTED] = address + size
-    state[_LAST] = state[_RECORDS] + place * _RECORD_BYTES
-    state[_BLOCK_ADDRESS] = address
-    state[_RING + (state[_RING_USED] & (RING - 1))] = address
-    state[_RING_USED] += 1
+    state[_RING + (used & (RING - 1))] = at
+    state[_RING_USED] = used + 1
+
+
+@lru_cache(maxsize=1)
+def slow_hook() -> Any:
+    """What the quick path leaves to a function of its own, so as to save no registers."""
+    find = numba.njit(_find)
+    count = numba.njit(_count)
+
+    def enter(uc: int, address: int, size: int, state: Any) -> None:
+        if state[_CLOCK] >= state[_DEADLINE]:
+            state[_STOPPED] = 1
+            _call(state[_STOP], uc, 0, 0, 0)
+            return
+        count(address, size, find(address, size, state), state)
+
+    word = types.int64
+    signature = types.void(word, word, word, types.CPointer(word))
+    return numba.cfunc(signature, cache=True)(enter)
 
 
 @lru_cache(maxsize=1)
 def block_hook() -> Any:
     """The hook, compiled; ``address`` of it is what Unicorn calls."""
+    count = numba.njit(_count)
+
+    def enter(uc: int, address: int, size: int, state: Any) -> None:
+        at = state[_RECORDS] + ((address << _SHIFT) & state[_MASK])
+        is_found = _words(at)[_KEY] == address | size << ADDRESS_BITS
+        if is_found and state[_CLOCK] < state[_DEADLINE]:
+            count(address, size, at, state)
+        else:
+            _call(state[_SLOW], uc, address, size, _address(state))
+
     word = types.int64
     signature = types.void(word, word, types.uint32, types.CPointer(word))
-    return numba.cfunc(signature, cache=True)(_enter_block)
+    return numba.cfunc(signature, cache=True)(enter)

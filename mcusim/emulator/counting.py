@@ -19,11 +19,15 @@ from mcusim.emulator.block_hook import (
     ADDRESS_BITS,
     FELL,
     RECORD,
+    RECORD_BYTES,
+    RING,
+    SLOW,
     STATE,
     TICKS,
     UNMASKS,
     WATCHED,
     block_hook,
+    slow_hook,
 )
 from mcusim.emulator.blocks import Block, Ending
 from mcusim.instruction_mix import FIELDS, InstructionMix
@@ -34,6 +38,7 @@ _TAKEN_CONDITIONAL = FIELDS.index("taken_conditional")
 _TAKEN_UNCONDITIONAL = FIELDS.index("taken_unconditional")
 _FIRST_RECORDS = 1 << 13
 _NEVER = 1 << 62
+_FAR = 1e12
 _NOWHERE = -1
 
 #: Decodes the block at an address, of a size in bytes.
@@ -110,17 +115,15 @@ class BlockCounter:
         self._places: list[int] = []
         self._watched: dict[int, Callable[[int], None]] = {}
         self._state = np.zeros(len(STATE), np.int64)
-        # What the first block follows: a record that is of no block.
-        self._nothing = np.zeros(len(RECORD), np.int64)
         self._miss = ctypes.CFUNCTYPE(None, ctypes.c_uint64, ctypes.c_uint64)(self._meet)
         self._watch = ctypes.CFUNCTYPE(None, ctypes.c_uint64, ctypes.c_uint64)(self._reach)
         self._set("taken_ticks", round(taken_cycles * TICKS))
         self._set("deadline", _NEVER)
-        self._set("instruction_limit", _NEVER)
         self._set("miss", _address(self._miss))
         self._set("watch", _address(self._watch))
         self._point()
-        self.detach()
+        self._set("expected", _NOWHERE)
+        self._set("ticks", -self._get("taken_ticks"))
 
     def install(self, uc: Any) -> None:
         """Have Unicorn call the hook at every block.
@@ -131,6 +134,7 @@ class BlockCounter:
         from unicorn import UC_HOOK_BLOCK, UcError
         from unicorn.unicorn_py3.unicorn import uclib
 
+        self._set("slow", slow_hook().address)
         self._set("stop", _address(uclib.uc_emu_stop))
         handle = ctypes.c_size_t()
         error = uclib.uc_hook_add(
@@ -148,7 +152,10 @@ class BlockCounter:
     @property
     def cycles(self) -> float:
         """Core cycles counted, waits and what was added included."""
-        return self._get("ticks") / TICKS
+        ticks = self._get("ticks")
+        if self._get("expected") == _NOWHERE:
+            ticks += self._get("taken_ticks")
+        return ticks / TICKS
 
     def add_cycles(self, cycles: float) -> None:
         """Let time pass that no block takes, such as sleep."""
@@ -157,18 +164,17 @@ class BlockCounter:
     @property
     def instructions(self) -> int:
         """Instructions counted."""
-        return self._get("instructions")
+        used = self._records[np.array(self._places, np.int64)]
+        return int((used[:, RECORD["executed"]] * used[:, RECORD["instructions"]]).sum())
 
-    def stop_at(self, cycles: float | None, instructions: int | None = None) -> None:
-        """Stop before the first block that begins at or after a time or a count.
+    def stop_at(self, cycles: float) -> None:
+        """Stop before the first block that begins at a time or later.
 
         Args:
-            cycles: None for never.
-            instructions: None for never.
+            cycles: since reset; one block at least is executed.
         """
-        at = _NEVER if cycles is None else max(0, round(cycles * TICKS))
+        at = min(max(round(min(cycles, _FAR) * TICKS), self._get("ticks") + 1), _NEVER)
         self._set("deadline", at)
-        self._set("instruction_limit", _NEVER if instructions is None else instructions)
         self._set("stopped", 0)
         self._set("masked", 0)
 
@@ -188,7 +194,7 @@ class BlockCounter:
     @property
     def current(self) -> int:
         """Address of the block that was entered last."""
-        return self._get("block_address")
+        return next(self.recent(), 0)
 
     def watch(self, address: int, reached: Callable[[int], None] | None) -> None:
         """Call back each time that a block begins at an address, before it is counted.
@@ -203,7 +209,7 @@ class BlockCounter:
             self._watched[address] = reached
         for number, block in enumerate(self.blocks):
             if block.address == address:
-                self._records[self._places[number], RECORD["flags"]] = self._flags(block)
+                self._mark(self._places[number], block)
 
     def detach(self, pc: int = _NOWHERE) -> None:
         """Close the edge that leaves the block executed last.
@@ -212,9 +218,11 @@ class BlockCounter:
             pc: where it went; what comes next is then no successor of it.
         """
         if pc == self._get("expected"):
-            self._last[FELL] += 1
+            self._records[self._recent()[0], FELL] += 1
+        if self._get("expected") != _NOWHERE:
+            # What comes next will be taken for a branch.
+            self._set("ticks", self._get("ticks") - self._get("taken_ticks"))
         self._set("expected", _NOWHERE)
-        self._set("last", self._nothing.ctypes.data)
 
     def read(self) -> Counts:
         """The counts, with the edge that is open taken as taken."""
@@ -227,12 +235,17 @@ class BlockCounter:
 
     def recent(self) -> Iterator[int]:
         """Addresses of the last blocks entered, the latest first."""
-        ring, used = self._ring(), self._get("ring_used")
-        for step in range(1, min(used, len(ring)) + 1):
-            yield int(ring[(used - step) % len(ring)])
+        for place in self._recent():
+            yield int(self._records[place, RECORD["key"]]) & ((1 << ADDRESS_BITS) - 1)
 
-    def _ring(self) -> npt.NDArray[np.int64]:
-        return self._state[STATE["ring"] :]
+    def _recent(self) -> list[int]:
+        """Places of the records of the last blocks, the latest first."""
+        used, ring = self._get("ring_used"), STATE["ring"]
+        return [
+            (int(self._state[ring + (used - step) % RING]) - self._records.ctypes.data)
+            // RECORD_BYTES
+            for step in range(1, min(used, RING) + 1)
+        ]
 
     def _reach(self, address: int, _: int) -> None:
         try:
@@ -254,15 +267,18 @@ class BlockCounter:
         self.blocks.append(block)
         place = self._free_place(address)
         record = self._records[place]
-        record[RECORD["key"]] = _key(address, size)
         record[RECORD["ticks"]] = round(self._cycles(block) * TICKS)
         record[RECORD["instructions"]] = block.instructions
-        record[RECORD["flags"]] = self._flags(block)
+        self._mark(place, block)
         self._places.append(place)
 
-    def _flags(self, block: Block) -> int:
-        watched = WATCHED if block.address in self._watched else 0
-        return watched | (UNMASKS if block.unmasks else 0)
+    def _mark(self, place: int, block: Block) -> None:
+        """Give a record its key, by which the quick path passes over what has a flag."""
+        flags = WATCHED if block.address in self._watched else 0
+        flags |= UNMASKS if block.unmasks else 0
+        key = block.address | block.size << ADDRESS_BITS
+        self._records[place, RECORD["flags"]] = flags
+        self._records[place, RECORD["key"]] = key | SLOW if flags else key
 
     def _free_place(self, address: int) -> int:
         mask = len(self._records) - 1
@@ -272,40 +288,30 @@ class BlockCounter:
         return place
 
     def _grow(self) -> None:
-        old, places = self._records, self._places
-        last = (self._get("last") - old.ctypes.data) // old.strides[0]
+        old, places, recent = self._records, self._places, self._recent()
         self._records = np.zeros((4 * len(old), len(RECORD)), np.int64)
         self._places = []
+        moved = {}
         for place in places:
             key = int(old[place, RECORD["key"]])
-            new = self._free_place(key & ((1 << ADDRESS_BITS) - 1))
-            self._records[new] = old[place]
-            self._places.append(new)
-            if place == last:
-                self._set("last", self._records[new].ctypes.data)
+            moved[place] = self._free_place(key & ((1 << ADDRESS_BITS) - 1))
+            self._records[moved[place]] = old[place]
+            self._places.append(moved[place])
+        used = self._get("ring_used")
+        for step, place in enumerate(recent, start=1):
+            at = self._records.ctypes.data + moved[place] * RECORD_BYTES
+            self._state[STATE["ring"] + (used - step) % RING] = at
         self._point()
 
     def _point(self) -> None:
         self._set("records", self._records.ctypes.data)
-        self._set("mask", len(self._records) - 1)
-
-    @property
-    def _last(self) -> npt.NDArray[np.int64]:
-        """Record of the block executed last."""
-        offset = self._get("last") - self._records.ctypes.data
-        if 0 <= offset < self._records.nbytes:
-            return self._records[offset // self._records.strides[0]]
-        return self._nothing
+        self._set("mask", self._records.nbytes - RECORD_BYTES)
 
     def _get(self, name: str) -> int:
         return int(self._state[STATE[name]])
 
     def _set(self, name: str, value: int) -> None:
         self._state[STATE[name]] = value
-
-
-def _key(address: int, size: int) -> int:
-    return address | size << ADDRESS_BITS
 
 
 def _address(function: Any) -> int:

@@ -34,6 +34,8 @@ __all__ = ["RETURN_ADDRESS", "Machine", "Output", "Stop", "StopReason"]
 #: Core cycles after which a run looks around at the latest, so that interrupts from the keyboard
 #: are heard: about a tenth of a second.
 _LONGEST_SLICE = 20e6
+#: Fewer than any core takes for one instruction.
+_LEAST_CYCLES = 0.25
 #: Where functions that were called from outside return to: executable by the architecture's memory
 #: map, and used by no board.
 RETURN_ADDRESS = 0x8FFF_F000
@@ -347,13 +349,16 @@ class Machine:
         self._limit = limit
         if limit is not None and now >= limit:
             return Stop(StopReason.TIME_LIMIT, f"after {now / self.clock_hz:g} s")
-        if count is not None and self.counter.instructions >= count:
+        left = math.inf if count is None else count - self.counter.instructions
+        if left <= 0:
             said = f"after {self.counter.instructions:,} instructions"
             return Stop(StopReason.INSTRUCTION_LIMIT, said)
         if self._attention or now >= self._due:
             due = self.bus.tick(now)
             self._due = math.inf if due is None else due
-        ends = [now + _LONGEST_SLICE, self._due, self._heard_at]
+        # Time is what ends a slice: one so short that fewer instructions than are left fit into it.
+        longest = min(_LONGEST_SLICE, left * _LEAST_CYCLES)
+        ends = [now + longest, self._due, self._heard_at]
         if limit is not None:
             ends.append(limit)
         if now >= self._heard_at:
@@ -364,7 +369,7 @@ class Machine:
             if self.pc != before:
                 self.counter.detach(before)
         if self._stop is None:
-            self.counter.stop_at(min(ends), count)
+            self.counter.stop_at(min(ends))
             if self._attention:
                 self.counter.attend_when_unmasked()
             self._execute()

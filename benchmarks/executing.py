@@ -1,0 +1,171 @@
+"""Executing compiled code: timed execution against Unicorn alone, the board itself and QEMU.
+
+    python -m benchmarks.executing [--repeats N]
+
+Runs a kernel of 30 million instructions, dot products as in a dense layer, in turns with and
+without the native hook that counts and times its blocks, and prints medians and ratios; ``qemu-system-arm -icount`` stands beside them where it is installed.
+Exit code 1 when timed execution is below 0.8 of Unicorn alone, or slower than the board itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from unicorn import UC_ARCH_ARM, UC_MODE_THUMB, Uc
+from unicorn.arm_const import UC_ARM_REG_SP, UC_CPU_ARM_CORTEX_M0, UC_CPU_ARM_CORTEX_M4
+
+import mcusim
+from mcusim.emulator.images import Image, Segment
+from mcusim.emulator.machine import Machine
+
+PROMISED = 0.8
+_ENTRY = 0x40
+_STACK = 0x2000_8000
+_DATA = 0x2000_0000
+
+#: Thumb code by core: dot products of 64 turns of the inner loop in an outer loop, then an exit
+#: by semihosting. M4: two words and four products a turn; M0+: two bytes and one product.
+CODE = {
+    "m4": (
+        "49f658094ff0000c4ff000500f494022002350f8044b51f8045b2ffa84f6"
+        "2ffa85f726fb07332ffa94f42ffa95f524fb0533013aedd14b60002b48bf"
+        "0cf1010cb9f10109e0d118200149abbe0010002026000200"
+    ),
+    "m0plus": (
+        "0a4f0b480b494022002304780d7864b26db26c431b1901300131013af5d1"
+        "4b60013feed118200449abbe000020cb0000000000200010002026000200"
+    ),
+}
+MODELS = {"m4": UC_CPU_ARM_CORTEX_M4, "m0plus": UC_CPU_ARM_CORTEX_M0}
+BOARDS = ("nucleo-l4r5zi", "nrf52840-dk", "nucleo-g0b1re", "raspberry-pi-pico")
+
+
+def main() -> int:
+    """Time, print, compare with what is promised."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=7)
+    repeats = parser.parse_args().repeats
+    kept = True
+    for name in BOARDS:
+        board = mcusim.load_board(name)
+        profile = board.core.profile
+        code = bytes.fromhex(CODE[profile])
+        base = board.regions["flash"][0]
+        image = program(base, code)
+        executed = instructions(image, name)
+        timed, alone = [], []
+        for _ in range(repeats):
+            alone.append(seconds_alone(MODELS[profile], base, image))
+            board_s, taken = seconds_timed(image, name)
+            timed.append(taken)
+        plain, hooked = statistics.median(alone), statistics.median(timed)
+        ratio, speed = plain / hooked, board_s / hooked
+        print(
+            f"{name:18} {executed / 1e6:.1f} M instructions: Unicorn alone "
+            f"{executed / plain / 1e6:.0f} M/s, timed {executed / hooked / 1e6:.0f} M/s, "
+            f"ratio {ratio:.2f} (asked {PROMISED}); {speed:.1f} times the board's speed"
+        )
+        kept &= ratio >= PROMISED and speed > 1
+    beside_qemu(bytes.fromhex(CODE["m4"]), hooked_m4(repeats))
+    return 0 if kept else 1
+
+
+def program(base: int, code: bytes) -> Image:
+    """The kernel behind a vector table."""
+    vectors = struct.pack("<II", _STACK, base + _ENTRY | 1).ljust(_ENTRY, b"\0")
+    data = vectors + code
+    return Image("kernel", (Segment(base, base, data, len(data)),), base + _ENTRY, base)
+
+
+def prepared(image: Image, board: str) -> Machine:
+    """A board with the kernel and its data, and all blocks met."""
+    machine = Machine(image, mcusim.load_board(board))
+    machine.run(max_instructions=100_000)
+    values = np.random.default_rng(0).integers(-128, 128, 0x2000).astype(np.int8)
+    machine.write(_DATA, values.tobytes())
+    machine.reset()
+    return machine
+
+
+def instructions(image: Image, board: str) -> int:
+    """How many the kernel is."""
+    machine = prepared(image, board)
+    before = machine.counter.instructions
+    machine.run()
+    return machine.counter.instructions - before
+
+
+def seconds_timed(image: Image, board: str) -> tuple[float, float]:
+    """Board time, and time here, of the kernel with its blocks counted and timed."""
+    machine = prepared(image, board)
+    before, start = machine.cycles, time.perf_counter()
+    machine.run()
+    taken = time.perf_counter() - start
+    return (machine.cycles - before) / machine.clock_hz, taken
+
+
+def seconds_alone(model: int, base: int, image: Image) -> float:
+    """Time here of the kernel in Unicorn without any hook."""
+    uc = Uc(UC_ARCH_ARM, UC_MODE_THUMB)
+    uc.ctl_set_cpu_model(model)
+    uc.mem_map(base, 0x1_0000)
+    uc.mem_map(_DATA, 0x1_0000)
+    (segment,) = image.segments
+    uc.mem_write(base, segment.data)
+    values = np.random.default_rng(0).integers(-128, 128, 0x2000).astype(np.int8)
+    uc.mem_write(_DATA, values.tobytes())
+    uc.reg_write(UC_ARM_REG_SP, _STACK)
+    end = base + _ENTRY + segment.data[_ENTRY:].index(b"\xab\xbe")
+    start = time.perf_counter()
+    uc.emu_start(base + _ENTRY | 1, end)
+    return time.perf_counter() - start
+
+
+def hooked_m4(repeats: int) -> float:
+    """Instructions a second of timed execution on an M4."""
+    board = "nucleo-l4r5zi"
+    image = program(mcusim.load_board(board).regions["flash"][0], bytes.fromhex(CODE["m4"]))
+    taken = statistics.median(seconds_timed(image, board)[1] for _ in range(repeats))
+    return instructions(image, board) / taken
+
+
+def beside_qemu(code: bytes, ours: float) -> None:
+    """Print the ratio to QEMU counting instructions, where it is installed."""
+    qemu = shutil.which("qemu-system-arm")
+    if qemu is None:
+        print("qemu-system-arm is not installed: no ratio to it")
+        return
+    image = program(0, code)
+    (segment,) = image.segments
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernel.bin"
+        path.write_bytes(segment.data)
+        command = [qemu, "-M", "mps2-an386", "-nographic", "-semihosting"]
+        command += ["-device", f"loader,file={path},addr=0", "-icount", "shift=0"]
+
+        def run() -> float:
+            start = time.perf_counter()
+            subprocess.run(command, check=False, timeout=300, capture_output=True)
+            return time.perf_counter() - start
+
+        run()
+        taken = statistics.median(run() for _ in range(3))
+    count = instructions(program(0x0800_0000, code), "nucleo-l4r5zi")
+    theirs = count / taken
+    print(
+        f"qemu-system-arm -icount, its start included: {theirs / 1e6:.0f} M/s; "
+        f"ours is {ours / theirs:.1f} times that"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
