@@ -18,7 +18,8 @@ _TIME_NAMES = re.compile(r"^(time|timestamp|t|elapsed)\b")
 _CURRENT_NAMES = re.compile(r"^(current|i|main current|supply current)\b|\bcurrent$")
 _VOLTAGE_NAMES = re.compile(r"^(voltage|v|vdd|supply)\b|\bvoltage$")
 _PIN_NAMES = re.compile(r"^(gpio?|gpi|pin|digital|trigger|trig|d|di|dio|logic|marker|sync)\b")
-#: One column with a character for each pin, as Nordic's Power Profiler writes it.
+#: One column with a character for each pin, as Nordic's Power Profiler writes it; older versions
+#: call it ``Bits``, the last pin first.
 _JOINED_PINS = re.compile(r"^([a-z]+)(\d+)-\1?(\d+)$", re.IGNORECASE)
 _UNIT = re.compile(r"^(?P<name>.*?)\s*(?:[(\[]\s*(?P<braced>[^)\]]*?)\s*[)\]]|_(?P<bare>[a-z]+))$")
 
@@ -86,6 +87,8 @@ def columns_of(file: str, line: int, header: Sequence[str], current: str | None 
             if last < first or last - first > 31:
                 raise InputError(f"{where}: {title!r} is no range of pins")
             joined = index, tuple(f"{prefix}{i}" for i in range(first, last + 1))
+        elif name == "bits":
+            joined = index, tuple(f"D{i}" for i in reversed(range(8)))
         elif not unit and (_TIME_NAMES.match(name) or _CURRENT_NAMES.search(name)):
             raise InputError(
                 f"{where}: column {title!r} has no unit; write {name}_{_example(name)}"

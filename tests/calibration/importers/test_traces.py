@@ -85,6 +85,14 @@ def test_units_and_delimiters_are_taken_from_the_header(tmp_path, header, form):
     assert found.active_a == pytest.approx(8e-3, rel=5e-3)
 
 
+def test_pins_of_older_exports_of_the_power_profiler_are_bits(tmp_path):
+    path, trace = tmp_path / "ppk.csv", Trace()
+    rows = zip(trace.time_s, trace.current_a, trace.pin, strict=True)
+    lines = [f"{t * 1e3:.2f},{i * 1e6:.3f},00000{pin:d}00" for t, i, pin in rows]
+    path.write_text("\n".join(["Timestamp(ms),Current(uA),Bits", *lines]))
+    assert measured(path).shown_by == "pin D2"
+
+
 def test_a_recorded_voltage_makes_energy(tmp_path):
     path, trace = tmp_path / "run.csv", Trace()
     rows = zip(trace.time_s, trace.current_a, trace.pin, strict=True)
