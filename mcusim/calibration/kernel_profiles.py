@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mcusim.calibration.accuracy_page import accuracy_page
 from mcusim.calibration.common_levels import SHARED_PREFIX
 from mcusim.calibration.counted import CountedRow, CountedSet, build_of_name
 from mcusim.calibration.framework_profiles import framework_profiles
+from mcusim.calibration.instruction_page import instruction_page
 from mcusim.calibration.networks import network_lines, network_table
 from mcusim.calibration.profile_file import FittedBuild, FittedProfile, profile_text
 from mcusim.calibration.profile_fit import FitResult, fit_profiles
@@ -247,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(network_table(lines) + "\n")
         if options.write and options.page:
             others = other_data_errors(counted, calls, results)
-            options.page.write_text(accuracy_page(profiles, lines, others))
+            options.page.write_text(instruction_page(profiles, lines, others))
             sys.stdout.write(f"written: {options.page}\n")
     return 0
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mcusim.calibration.accuracy_page import accuracy_page
+from mcusim.calibration.instruction_page import instruction_page
 from mcusim.calibration.kernel_profiles import main
 from mcusim.calibration.networks import NetworkLine
 from mcusim.calibration.profile_file import FittedBuild, FittedProfile
@@ -26,7 +26,7 @@ def test_the_page_says_what_misses_the_target():
         NetworkLine("net", "m4.gcc-O3", "construct", "FRAMEWORK", 100, 101),
         NetworkLine("net", "m4.gcc-O3", "allocate_tensors", "FRAMEWORK", 100, None),
     ]
-    page = accuracy_page(profiles, lines, {"m4.gcc-O3": [0.01, -0.02, 0.0]})
+    page = instruction_page(profiles, lines, {"m4.gcc-O3": [0.01, -0.02, 0.0]})
     assert "| models kept out | 1 of 2 | 1 of 2 |" in page
     missed = page.split("## What misses the target")[1].split("##")[0]
     assert "**bad_int8**" in missed

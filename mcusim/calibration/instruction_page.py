@@ -10,7 +10,7 @@ import numpy as np
 from mcusim.calibration.networks import NetworkLine
 from mcusim.calibration.profile_file import FittedBuild, FittedProfile
 
-__all__ = ["MEDIAN_TARGET", "NETWORK_TARGET", "P95_TARGET", "accuracy_page"]
+__all__ = ["MEDIAN_TARGET", "NETWORK_TARGET", "P95_TARGET", "instruction_page"]
 
 #: What a profile's error on rows kept out of its fit should stay within, and a network's total.
 MEDIAN_TARGET = 0.005
@@ -46,7 +46,7 @@ _MEASURES = (
 _ONCE = ("construct", "allocate_tensors")
 
 
-def accuracy_page(
+def instruction_page(
     profiles: Sequence[FittedProfile],
     lines: Sequence[NetworkLine],
     other_data: Mapping[str, Sequence[float]],
