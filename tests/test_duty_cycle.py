@@ -1,5 +1,7 @@
 """Battery life: sums that a person can do by hand."""
 
+import json
+
 import pytest
 
 import mcusim
@@ -57,3 +59,21 @@ def test_a_current_that_is_not_known_is_asked_for():
     ):
         duty_cycle(found, 1.0, rest="sleep")
     assert duty_cycle(found, 1.0).rest == "idle"
+
+
+def test_the_command_takes_supply_and_placement(tmp_path):
+    from mcusim.cli import _run
+
+    path = tmp_path / "found.json"
+    settings = ["--supply", "3V", "--place", "weights=sram2,code=ram", "--place", "stack=sram1"]
+    assert _run(["run", "lenet-5", "--board", "nucleo-l4r5zi", *settings, "--json", str(path)]) == 0
+    found = json.loads(path.read_text())
+    assert found["board"]["supply_v"] == 3.0
+    assert found["placement"] == {
+        "code": "ram",
+        "weights": "sram2",
+        "arena": "ram",
+        "stack": "sram1",
+    }
+    causes = [layer["cycles_by_cause"] for layer in found["layers"]]
+    assert sum(cause["fetch"] + cause["data"] for cause in causes) == 0

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import click
 
-__all__ = ["charge", "duration", "frequency", "rest"]
+__all__ = ["charge", "duration", "frequency", "places", "rest", "voltage"]
 
 #: A plain number below this is no clock in Hz.
 _LEAST_PLAIN_HZ = 1000
@@ -16,6 +16,7 @@ _FREQUENCIES = {"ghz": 1e9, "mhz": 1e6, "khz": 1e3, "hz": 1.0, "": 1.0}
 _TIMES = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _CHARGES = {"mah": 1e-3, "ah": 1.0}
 _ENERGIES = {"mwh": 3.6, "wh": 3600.0, "kj": 1e3, "j": 1.0}
+_VOLTAGES = {"mv": 1e-3, "v": 1.0, "": 1.0}
 _CURRENTS = {"na": 1e-9, "ua": 1e-6, "ma": 1e-3, "a": 1.0}
 _NUMBER_AND_UNIT = re.compile(r"\s*(?P<number>[-+0-9.eE]*[0-9.])\s*(?P<unit>[a-zA-Zµμ]*)\s*")
 
@@ -48,6 +49,27 @@ def charge(
     if unit in _CHARGES:
         return _positive(text, number * _CHARGES[unit]), 0.0
     return 0.0, _positive(text, number * _ENERGIES[unit])
+
+
+def voltage(ctx: click.Context, param: click.Parameter, text: str | None) -> float | None:
+    """A voltage in V, or with its unit: ``3``, ``3V``, ``1800mV``."""
+    if text is None:
+        return None
+    number, unit = _parsed(text, _VOLTAGES, "a voltage such as 3V")
+    return _positive(text, number * _VOLTAGES[unit])
+
+
+def places(
+    ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, str] | None:
+    """What lies where: ``weights=sdram``, several with commas or by several options."""
+    found: dict[str, str] = {}
+    for text in (part for whole in texts for part in whole.split(",")):
+        what, equals, where = (part.strip() for part in text.partition("="))
+        if not (what and equals and where):
+            raise click.BadParameter(f"{text!r} is not a placement such as weights=ram")
+        found[what] = where
+    return found or None
 
 
 def rest(ctx: click.Context, param: click.Parameter, text: str | None) -> str | float | None:

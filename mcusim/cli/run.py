@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mcusim.cli import console
-from mcusim.cli.quantities import charge, duration, frequency, rest
+from mcusim.cli.quantities import charge, duration, frequency, places, rest, voltage
 
 if TYPE_CHECKING:
     from mcusim.duty_cycle import DutyCycle
@@ -33,6 +33,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--build", default="gcc-O3", show_default=True, help="Compiler and flag.")
 @click.option("--clock", callback=frequency, help="Clock of the core, such as 80MHz.")
 @click.option("--fpu/--no-fpu", default=None, help="Whether the build uses the FPU.")
+@click.option("--supply", callback=voltage, help="Supply voltage, such as 3V.")
+@click.option(
+    "--place",
+    multiple=True,
+    callback=places,
+    help="Memory for code, weights, arena or stack, such as weights=sdram.",
+)
 @click.option("--why", is_flag=True, help="Say why each layer runs its kernel.")
 @click.option("--period", callback=duration, help="From one inference to the next, such as 1s.")
 @click.option("--battery", callback=charge, help="What it holds, such as 220mAh or 2.5Wh.")
@@ -52,6 +59,8 @@ def command(
     build: str,
     clock: float | None,
     fpu: bool | None,
+    supply: float | None,
+    place: dict[str, str] | None,
     why: bool,
     period: float | None,
     battery: tuple[float, float] | None,
@@ -73,7 +82,16 @@ def command(
     if output_file and not input_file:
         raise click.UsageError("--output needs --input")
     if runtime == "all":
-        one_only = (period, input_file, html_file, markdown_file, csv_file, why or None)
+        one_only = (
+            supply,
+            place,
+            period,
+            input_file,
+            html_file,
+            markdown_file,
+            csv_file,
+            why or None,
+        )
         if any(option is not None for option in one_only):
             raise click.UsageError("--runtime all takes --build, --clock, --fpu and --json only")
         _all_runtimes(model, board, build, clock, fpu, json_file)
@@ -83,7 +101,14 @@ def command(
     with console.progress(f"loading {model}"):
         graph = mcusim.load_model(model)
         found = mcusim.estimate(
-            graph, mcusim.load_board(board), runtime, build, clock_hz=clock, fpu=fpu
+            graph,
+            mcusim.load_board(board),
+            runtime,
+            build,
+            clock_hz=clock,
+            fpu=fpu,
+            placement=place,
+            supply_v=supply,
         )
     cycle = None if period is None else _cycle(found, period, battery, rest)
     _show(found, why, cycle)
