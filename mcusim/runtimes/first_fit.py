@@ -70,16 +70,19 @@ def _of(graph: Graph, index: int, first: int, last: int) -> Buffer:
 
 
 def first_fit(buffers: Sequence[Buffer]) -> MemoryPlan:
-    """Place each buffer, in order, at the lowest place that is free when it is first needed.
+    """Place each buffer, in the given order, at the lowest place that is free while it is needed.
 
-    What earlier operators needed last is free before an operator's buffers are placed.
+    What earlier operators needed last is free before an operator's buffers are placed. In order of
+    the operators this is the plan of dnnruntime.
 
     Source: Deutel et al. 2023, section 4.1.2.
     """
     placed: list[BufferPlacement] = []
     for buffer in buffers:
         size = -(-buffer.size_bytes // ALIGNMENT) * ALIGNMENT
-        alive = (p for p in placed if p.last_operator >= buffer.first)
+        alive = (
+            p for p in placed if p.last_operator >= buffer.first and p.first_operator <= buffer.last
+        )
         offset = _lowest(size, alive)
         placed.append(
             BufferPlacement(

@@ -55,7 +55,10 @@ def plan(graph: Graph, core: str, single_rounding: bool) -> Plan:
         for buffer in computed_buffers(graph, {}, added, "tensor that the code generator adds")
         if buffer.tensor not in ends
     ]
-    return Plan(graph, NAME, layers, None, None, None, _with_pools(first_fit(buffers), graph))
+    # The code generator's solver finds the least pool; the better of two orders comes close.
+    plans = (first_fit(buffers), first_fit(sorted(buffers, key=lambda b: -b.size_bytes)))
+    least = min(plans, key=lambda found: found.head_bytes)
+    return Plan(graph, NAME, layers, None, None, None, _with_pools(least, graph))
 
 
 def flash(planned: Plan, core: str, build: str) -> tuple[FlashPart, ...]:
