@@ -65,6 +65,15 @@ def test_the_command_prints_it_and_saves_it(tmp_path):
     assert json.loads((tmp_path / "e.json").read_text())["duty_cycle"]["battery_ah"] == 0.22
 
 
+def test_reports_as_files_hold_it(tmp_path):
+    page, text = tmp_path / "e.html", tmp_path / "e.md"
+    arguments = ("--period", "1s", "--battery", "220mAh", "--rest", "2uA")
+    assert run(*arguments, "--html", str(page), "--markdown", str(text)).exit_code == 0
+    for file in (page, text):
+        assert "mJ a period (90 %:" in file.read_text()
+        assert "220 mAh last" in file.read_text()
+
+
 @pytest.mark.parametrize(
     ("battery", "said"),
     [("220mAh", "220 mAh"), ("0.22 Ah", "220 mAh"), ("726mWh", "220 mAh"), ("2613.6J", "220 mAh")],

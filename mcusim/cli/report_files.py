@@ -9,13 +9,14 @@ from mcusim.cli import console
 from mcusim.cli.output_files import write_whole
 
 if TYPE_CHECKING:
+    from mcusim.duty_cycle import DutyCycle
     from mcusim.estimates import Estimate
     from mcusim.graph import Graph
 
 __all__ = ["save_csv", "save_html", "save_markdown"]
 
 
-def save_html(graph: Graph, found: Estimate, path: Path) -> None:
+def save_html(graph: Graph, found: Estimate, path: Path, cycle: DutyCycle | None = None) -> None:
     """Save a page about an estimate, beside those of the other boards at their own clocks.
 
     Raises:
@@ -35,10 +36,10 @@ def save_html(graph: Graph, found: Estimate, path: Path) -> None:
                 others.append(estimate(graph, load_board(name), found.runtime, found.build))
             except McusimError:
                 continue  # a board that this runtime or build does not exist for
-    _save(path, html_page(found, others))
+    _save(path, html_page(found, others, cycle))
 
 
-def save_markdown(found: Estimate, path: Path) -> None:
+def save_markdown(found: Estimate, path: Path, cycle: DutyCycle | None = None) -> None:
     """Save a summary for a pull request.
 
     Raises:
@@ -46,7 +47,7 @@ def save_markdown(found: Estimate, path: Path) -> None:
     """
     from mcusim.report.text import markdown_text
 
-    _save(path, markdown_text(found))
+    _save(path, markdown_text(found, cycle))
 
 
 def save_csv(found: Estimate, path: Path) -> None:

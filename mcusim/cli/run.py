@@ -115,9 +115,9 @@ def command(
     if json_file:
         _save_json(found, json_file, cycle)
     if html_file:
-        save_html(graph, found, html_file)
+        save_html(graph, found, html_file, cycle)
     if markdown_file:
-        save_markdown(found, markdown_file)
+        save_markdown(found, markdown_file, cycle)
     if csv_file:
         save_csv(found, csv_file)
     if input_file:

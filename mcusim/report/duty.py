@@ -9,7 +9,7 @@ from typing import Any
 from mcusim.duty_cycle import DutyCycle
 from mcusim.estimates import Estimate
 
-__all__ = ["duty_cycle_dict", "duty_cycle_lines"]
+__all__ = ["duty_cycle_dict", "duty_cycle_lines", "duty_cycle_sentences"]
 
 _TIMES = (("years", 365.25 * 86400.0), ("days", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
 
@@ -41,26 +41,34 @@ def duty_cycle_dict(cycle: DutyCycle, estimate: Estimate) -> dict[str, Any]:
 
 def duty_cycle_lines(cycle: DutyCycle, estimate: Estimate) -> list[str]:
     """Share of the time, energy of a period, average current, and the battery's life."""
+    period, energy, *battery = duty_cycle_sentences(cycle, estimate)
+    titles = {0: "battery   "} if cycle.battery_ah is not None else {}
+    rest = [titles.get(i, " " * 10) + sentence for i, sentence in enumerate(battery)]
+    return [f"period    {period}", f"          {energy}", *rest]
+
+
+def duty_cycle_sentences(cycle: DutyCycle, estimate: Estimate) -> list[str]:
+    """The same for a text: the period, its energy, and the battery where there is one."""
     low, high = _ends(cycle, estimate)
     rest_a = cycle.rest_w / cycle.supply_v
-    lines = [
-        f"period    {_time(cycle.period_s)}: computing {100 * cycle.duty:.3g} % of it, "
+    said = [
+        f"{_time(cycle.period_s)}: computing {100 * cycle.duty:.3g} % of it, "
         f"{cycle.rest} at {_amperes(rest_a)} for the rest",
-        f"          {cycle.energy_j * 1e3:,.4g} mJ a period "
+        f"{cycle.energy_j * 1e3:,.4g} mJ a period "
         f"(90 %: {low.energy_j * 1e3:,.4g} to {high.energy_j * 1e3:,.4g} mJ), average "
         f"{_amperes(cycle.average_a)} at {cycle.supply_v:g} V",
     ]
     if cycle.battery_ah is not None and cycle.life_s is not None:
         assert low.life_s is not None and high.life_s is not None
         unit, size = _unit(cycle.life_s)
-        lines.append(
-            f"battery   {cycle.battery_ah * 1e3:,.4g} mAh last {_time(cycle.life_s)} "
+        said.append(
+            f"{cycle.battery_ah * 1e3:,.4g} mAh last {_time(cycle.life_s)} "
             f"(90 %: {high.life_s / size:.3g} to {low.life_s / size:.3g} {unit}); "
             "self-discharge and a converter's losses come on top"
         )
     if high.active_s >= cycle.period_s:
-        lines.append("          the inference may take longer than the period: see its interval")
-    return lines
+        said.append("the inference may take longer than the period: see its interval")
+    return said
 
 
 def _ends(cycle: DutyCycle, estimate: Estimate) -> tuple[DutyCycle, DutyCycle]:

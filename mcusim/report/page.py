@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mcusim.duty_cycle import DutyCycle
 from mcusim.estimates import Estimate, LayerEstimate, PartEstimate, TensorSummary
 from mcusim.graph import DType
+from mcusim.report.duty import duty_cycle_sentences
 
 __all__ = ["html_page"]
 
@@ -82,12 +84,15 @@ class _Choice:
     fits: bool
 
 
-def html_page(estimate: Estimate, others: Sequence[Estimate] = ()) -> str:
+def html_page(
+    estimate: Estimate, others: Sequence[Estimate] = (), cycle: DutyCycle | None = None
+) -> str:
     """Render an estimate.
 
     Args:
         estimate: what the page is about.
         others: the same model on other boards, to compare with.
+        cycle: inferences at an interval, if that is asked for.
 
     Returns:
         The page, UTF-8 text.
@@ -105,6 +110,7 @@ def html_page(estimate: Estimate, others: Sequence[Estimate] = ()) -> str:
     choices = _choices(estimate, others)
     return template.render(
         estimate=estimate,
+        cycle=duty_cycle_sentences(cycle, estimate) if cycle else (),
         rows=_rows(estimate),
         causes=_causes(estimate),
         working_sets=list(_working_sets(estimate)),

@@ -6,7 +6,9 @@ import csv
 import io
 from collections.abc import Iterator
 
+from mcusim.duty_cycle import DutyCycle
 from mcusim.estimates import Estimate, LayerEstimate, PartEstimate
+from mcusim.report.duty import duty_cycle_sentences
 
 __all__ = ["csv_text", "markdown_text"]
 
@@ -72,12 +74,12 @@ def _costs(estimate: Estimate, part: PartEstimate) -> list[float | str]:
     ]
 
 
-def markdown_text(estimate: Estimate) -> str:
-    """Totals, the costliest layers, and every warning."""
-    return "\n".join(_markdown(estimate)) + "\n"
+def markdown_text(estimate: Estimate, cycle: DutyCycle | None = None) -> str:
+    """Totals, the costliest layers, and every warning; inferences at an interval, if given."""
+    return "\n".join(_markdown(estimate, cycle)) + "\n"
 
 
-def _markdown(estimate: Estimate) -> Iterator[str]:
+def _markdown(estimate: Estimate, cycle: DutyCycle | None) -> Iterator[str]:
     board = estimate.board
     low, high = (1e3 * bound for bound in estimate.latency_interval_s)
     low_mj, high_mj = (1e3 * bound for bound in estimate.energy_interval_j)
@@ -93,6 +95,9 @@ def _markdown(estimate: Estimate) -> Iterator[str]:
     yield f"| RAM | {ram} | of {board.ram.bytes:,} |"
     yield f"| flash | {estimate.flash_bytes:,} bytes | of {board.flash.bytes:,} |"
     yield ""
+    if cycle is not None:
+        yield "; ".join(duty_cycle_sentences(cycle, estimate))
+        yield ""
     yield "| layer | ms | share | mJ | kernel |"
     yield "|---|--:|--:|--:|---|"
     for layer in estimate.layers:
