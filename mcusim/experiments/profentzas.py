@@ -325,9 +325,9 @@ _REMARKS = (
     "uTensor's convolution sums stored int8 values in an int8, without zero point, bias or scale: "
     "the measured firmware does not compute the network. The paper reports the accuracy of the "
     "float32 networks only.",
-    "TF-Micro takes about one and a half times what is predicted, in all ten rows alike: assertions "
-    "were on and the library was that of 2020, which was not counted with them. The ratio of uTensor "
-    "to TF-Micro is off by as much.",
+    "TF-Micro takes about one and a half times what is predicted, in all ten rows alike: "
+    "assertions were on and the library was that of 2020, which was not counted with them. The "
+    "ratio of uTensor to TF-Micro is off by as much.",
     "RAM of CMSIS-NN and TF-Micro is what their authors reserved by hand, and cannot be predicted "
     "from the network; what the network needs is a lower bound.",
 )

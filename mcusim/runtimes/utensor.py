@@ -50,8 +50,8 @@ def plan(graph: Graph, core: str, single_rounding: bool) -> Plan:
     layers = tuple(LayerPlan(n, calls[n.index], _depthwise_bytes(n)) for n in main.nodes)
     added = {n.index: _added_tensor_bytes(n) for n in main.nodes}
     ends = {*main.inputs, *main.outputs}
-    buffers: list[Buffer] = [
-        buffer
+    buffers = [
+        _in_half_steps(buffer, added)
         for buffer in computed_buffers(graph, {}, added, "tensor that the code generator adds")
         if buffer.tensor not in ends
     ]
@@ -94,6 +94,17 @@ def _added_tensor_bytes(node: Node) -> int:
     return 0
 
 
+def _in_half_steps(buffer: Buffer, added: Mapping[int, int]) -> Buffer:
+    """The buffer's life with two steps an operator: an operator that was added runs in one.
+
+    What the first of two computes is read by the second, which no longer needs what the first read.
+    """
+    if buffer.tensor is None:
+        return replace(buffer, first=2 * buffer.first, last=2 * buffer.last + 1)
+    first = 2 * buffer.first + (1 if added.get(buffer.first) else 0)
+    return replace(buffer, first=first, last=max(first, 2 * buffer.last))
+
+
 def _depthwise_bytes(node: Node) -> int:
     """Multipliers and shifts, allocated from the pool's margin while the operator runs."""
     return 8 * node.input(1).shape[3] if node.name == "DEPTHWISE_CONV_2D" else 0
@@ -108,8 +119,13 @@ def _with_pools(planned: MemoryPlan, graph: Graph) -> MemoryPlan:
     }
     added = sum(bool(_added_tensor_bytes(n)) for n in graph.main.nodes)
     descriptors = _TENSOR_BYTES * (len(tensors) + added)
+    placements = tuple(
+        replace(p, first_operator=p.first_operator // 2, last_operator=p.last_operator // 2)
+        for p in planned.placements
+    )
     return replace(
         planned,
+        placements=placements,
         arena_bytes=planned.head_bytes + _POOL_MARGIN_BYTES + descriptors,
         persistent=(
             PersistentPart("margin of the pool of activations", _POOL_MARGIN_BYTES),
