@@ -217,11 +217,13 @@ class BlockCounter:
         Args:
             pc: where it went; what comes next is then no successor of it.
         """
-        if pc == self._get("expected"):
+        expected = self._get("expected")
+        if expected == _NOWHERE:
+            return
+        if pc == expected:
             self._records[self._recent()[0], FELL] += 1
-        if self._get("expected") != _NOWHERE:
-            # What comes next will be taken for a branch.
-            self._set("ticks", self._get("ticks") - self._get("taken_ticks"))
+        # What comes next will be taken for a branch.
+        self._set("ticks", self._get("ticks") - self._get("taken_ticks"))
         self._set("expected", _NOWHERE)
 
     def read(self) -> Counts:
