@@ -28,7 +28,7 @@ _BY_OUTPUTS = {12: "kws", 10: "ic", 2: "vww", 1: "ad"}
 _ENERGY_HZ = 1000.0
 #: One inference alone is timed to a millisecond, in accuracy mode.
 _LEAST_INFERENCES = 2
-_MOST_BYTES = 256 << 20
+_MOST_BYTES = 64 << 20
 
 _MODEL = re.compile(r"m-model-\[(\w+)\]|Device model retrieved: (\w+)")
 _INFERENCES = re.compile(r"(?:# )?Inferences\s*: +(\d+)\s*$")
