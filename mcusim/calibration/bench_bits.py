@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from mcusim import zoo
 from mcusim.calibration.bench_run import BenchReport, BenchRow
-from mcusim.calibration.device_network import bench_input, output_digest
-from mcusim.errors import McusimError
+from mcusim.calibration.device_network import bench_input, device_name, output_digest
 from mcusim.graph import Graph
 from mcusim.interpreter import Interpreter
 from mcusim.models import load_model
@@ -27,18 +29,24 @@ class BitsCheck:
     differ: bool
 
 
-def check_bits(report: BenchReport) -> BitsCheck:
+def check_bits(report: BenchReport, models: Sequence[str | Path] = ()) -> BitsCheck:
     """Compare the digests of a report with the outputs of mcusim's kernels.
 
-    Networks that are no networks of the zoo are passed over, and told.
+    Args:
+        report: what a board printed.
+        models: files of networks that are in the firmware. A network that is neither among them
+            nor in the zoo is passed over, and told.
+
+    Raises:
+        ModelError: a file cannot be read.
     """
+    known = {device_name(graph): graph for graph in map(load_model, models)}
     lines, differ = [], False
     for model in dict.fromkeys(row.model for row in report.rows if row.model != "micro"):
         rows = [row for row in report.rows if row.model == model and row.layer is not None]
-        try:
-            graph = load_model(model)
-        except McusimError:
-            lines.append(f"{model}: bits not compared, since it is no network of the zoo")
+        graph = known.get(model) or _of_zoo(model)
+        if graph is None:
+            lines.append(f"{model}: bits not compared; --model gives the file of a network")
             continue
         wrong = _wrong(graph, rows)
         differ |= bool(wrong)
@@ -51,6 +59,10 @@ def check_bits(report: BenchReport) -> BitsCheck:
         else:
             lines.append(f"{model}: {len(rows)} layers computed the same bits as mcusim")
     return BitsCheck(tuple(lines), differ)
+
+
+def _of_zoo(name: str) -> Graph | None:
+    return zoo.build(name) if name in zoo.names() else None
 
 
 def _wrong(graph: Graph, rows: list[BenchRow]) -> list[BenchRow]:

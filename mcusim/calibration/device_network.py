@@ -18,7 +18,14 @@ from mcusim.errors import McusimError, UnsupportedOperatorError
 from mcusim.graph import Array, Graph
 from mcusim.runtimes.greedy_planner import BufferRequirement, place
 
-__all__ = ["DeviceNetwork", "bench_input", "device_network", "network_source", "output_digest"]
+__all__ = [
+    "DeviceNetwork",
+    "bench_input",
+    "device_name",
+    "device_network",
+    "network_source",
+    "output_digest",
+]
 
 _MOST_LAYERS = 128
 _ALIGNMENT = 4
@@ -86,7 +93,7 @@ def device_network(graph: Graph) -> DeviceNetwork:
     offsets = dict(zip(first, placed, strict=False))
     offsets |= {renamed: offsets[source] for renamed, source in place_of.items()}
     return DeviceNetwork(
-        _name(graph),
+        device_name(graph),
         tuple(layers),
         offsets,
         tuple(placed[len(first) :]),
@@ -97,8 +104,8 @@ def device_network(graph: Graph) -> DeviceNetwork:
     )
 
 
-def _name(graph: Graph) -> str:
-    """A name that neither CSV nor C has to quote."""
+def device_name(graph: Graph) -> str:
+    """What the firmware calls a network: a name that neither CSV nor C has to quote."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", Path(graph.name).name)[:48]
 
 

@@ -100,6 +100,7 @@ def _write(content: bytes, file: BinaryIO) -> None:
 @click.option("--board", help="A board's name or .toml file, for its clock; see mcusim boards.")
 @click.option("--clock", "clock_hz", type=click.FloatRange(1), help="Clock of the core, in Hz.")
 @click.option("--firmware", type=_FILE, help="The ELF that runs on the board; see calibrate.")
+@click.option("--model", "models", multiple=True, help="A .tflite in it, to compare its bits.")
 @click.option(
     "--timeout",
     "silence_s",
@@ -115,6 +116,7 @@ def run(
     board: str | None,
     clock_hz: float | None,
     firmware: Path | None,
+    models: tuple[str, ...],
     silence_s: float,
 ) -> int:
     """Read what the bench firmware measures on a board, as runs for mcusim calibrate.
@@ -145,6 +147,6 @@ def run(
         f"{output_file}: {rows} runs on {report.board} ({report.core}, {clock_hz / 1e6:g} MHz, "
         f"{report.timer}), {report.build}"
     )
-    bits = check_bits(report)
+    bits = check_bits(report, models)
     console.show(*bits.lines)
     return 1 if bits.differ else 0

@@ -175,7 +175,7 @@ def test_pseudo_terminal_to_measurements(tmp_path: Path) -> None:
         code, output = bench_run("--port", port, "--timeout", 5, "-o", tmp_path / "runs.csv")
     assert code == 0
     assert "3 runs on my-board (m4, 64 MHz, dwt), gcc-O2" in output
-    assert "net: bits not compared, since it is no network of the zoo" in output
+    assert "net: bits not compared; --model gives the file of a network" in output
     runs = read_measurements(tmp_path / "runs.csv").rows
     assert [run.model for run in runs] == ["micro-alu", "net", "net"]
     assert [run.layer for run in runs] == [None, 4, None]

@@ -99,13 +99,6 @@ def test_wrong_rows_are_told_by_their_line(
     assert read_measurements(runs).rows[0].runtime == DEVICE
 
 
-def test_firmware_that_does_not_fit_the_board(tmp_path: Path) -> None:
-    runs = tmp_path / "runs.csv"
-    runs.write_text("model,runtime,build,latency_ms\nds-cnn,device,bench-m4,100\n")
-    with pytest.raises(InputError, match=r"runs\.csv, line 2: .*bench-m4\.elf.*nucleo-l496zg"):
-        calibrate("nucleo-l496zg", runs)
-
-
 @needs_zig
 @pytest.mark.parametrize(
     ("name", "clock_hz"), [("nrf52840-dk", 64_000_000), ("nucleo-f429zi", 168_000_000)]

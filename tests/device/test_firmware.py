@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import re
 import shutil
 import socket
@@ -13,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from mcusim.boards import Board, load_board
 from mcusim.calibration.bench_bits import check_bits
 from mcusim.calibration.bench_build import BOARDS, Compiler, build_firmware, write_shipped
+from mcusim.calibration.bench_price import execute_bench
 from mcusim.calibration.bench_run import BenchReport, SerialPort, read_report
 from mcusim.errors import InputError, UnsupportedOperatorError
 from mcusim.models import load_model
@@ -131,6 +134,47 @@ def test_shipped_firmware_by_semihosting(core: str) -> None:
     assert found.lines == ("ds-cnn: 12 layers computed the same bits as mcusim",)
 
 
+def every_instruction_takes_a_cycle(board: Board) -> Board:
+    """A board whose cycles are instructions."""
+    core = board.core
+    extra = dict.fromkeys(
+        (
+            "taken_branch_cycles",
+            "misaligned_access_cycles",
+            "load_register_cycles",
+            "store_register_cycles",
+        ),
+        0.0,
+    )
+    core = core.model_copy(
+        update={
+            "cycles": core.cycles.model_copy(update=dict.fromkeys(dict(core.cycles), 1.0)),
+            "extra": core.extra.model_copy(update=extra),
+            "uncalibrated": core.uncalibrated.model_copy(update={"time_scale": 1.0}),
+        }
+    )
+    flash = board.flash.model_copy(update={"wait_states": ((board.clock.max_hz, 0),)})
+    found = {"core": core, "flash": flash, "calibrated": False, "calibration": None}
+    return board.model_copy(update=found)
+
+
+@needs_qemu
+@pytest.mark.parametrize("core", ["m0plus", "m4"])
+def test_instructions_of_every_row_equal_qemu(core: str) -> None:
+    """QEMU executes an instruction a nanosecond here, and its timer ticks every 40."""
+    theirs = read(
+        "mps2-an386",
+        *("-semihosting-config", "enable=on,target=native,chardev=line"),
+        *("-kernel", str(firmware_path(core))),
+    )
+    board = every_instruction_takes_a_cycle(load_board("nrf52840-dk"))
+    mine = execute_bench(firmware_path(core), board)
+    for found, told in zip(mine.rows, theirs.rows, strict=True):
+        assert found.digest == told.digest
+        # Their timer is read to 40 instructions at both ends.
+        assert abs(found.cycles - 40 * told.cycles) <= 80 + 0.001 * found.cycles, found
+
+
 @needs_qemu
 @needs_zig
 @pytest.mark.parametrize(("core", "board"), [("m4", "mps2-an386"), ("m33", "mps2-an505")])
@@ -143,3 +187,10 @@ def test_command_reads_qemu_over_a_socket(core: str, board: str, tmp_path: Path)
     assert code == 0
     assert re.search(rf"2[01] runs on {board} \({core}, 2[05] MHz, systick\), clang-O2", output)
     assert "12 layers computed the same bits as mcusim" in output
+
+
+def test_no_compiler_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(InputError, match="install arm-none-eabi-gcc, or pip install ziglang"):
+        build_firmware([], tmp_path / "bench.elf", core="m4")

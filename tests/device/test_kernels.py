@@ -32,7 +32,7 @@ SEED = st.integers(0, 1 << 30)
 
 
 @pytest.mark.skipif(COMPILER is None, reason="no C compiler")
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(graph=ANY_LAYER, seed=SEED)
 def test_plain_c_on_the_host(graph: Graph, seed: int) -> None:
     layer, inputs = prepared(graph, seed)
@@ -41,7 +41,7 @@ def test_plain_c_on_the_host(graph: Graph, seed: int) -> None:
 
 
 @pytest.mark.parametrize("core", CORES)
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(graph=ANY_LAYER, seed=SEED)
 def test_shipped_firmware_in_unicorn(core: str, graph: Graph, seed: int) -> None:
     layer, inputs = prepared(graph, seed)
@@ -69,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.skipif(GCC is None, reason="needs arm-none-eabi-gcc")
 @pytest.mark.parametrize(("core", "plain"), [("m4", False), ("m4", True), ("m0", False)])
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(graph=ANY_LAYER, seed=SEED)
 def test_built_by_gcc_in_unicorn(
     folder: str, core: str, plain: bool, graph: Graph, seed: int

@@ -91,7 +91,9 @@ void mcusim_softmax_s8(const struct mcusim_softmax *shape, const int8_t *input, 
         for (int32_t i = 0; i < shape->depth; i++) {
             int32_t difference = input[i] - largest;
             int32_t share = 0;
-            if (difference >= shape->least_difference)
+            /* More than 31 only where 512 inputs and more are the largest: shares of nothing, and
+             * TFLite Micro stops. */
+            if (difference >= shape->least_difference && shift <= 31)
                 share = divide_by_power(high_product(reciprocal, exponential(shape, difference)),
                                         shift);
             output[i] = (int8_t)clamp(share + INT8_MIN, INT8_MIN, INT8_MAX);
