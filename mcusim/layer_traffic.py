@@ -115,4 +115,8 @@ def _streams(
         rows = weights.elements // weights.shape[-1] if weights.shape else 1
     elif library and node.name == "FULLY_CONNECTED":
         rows = 4
-    yield ConstantStream(read, held, access, rows)
+    window = held
+    if any(call.kernel.startswith("arm_nn_mat_mult_nt_t") for call in calls):
+        # All pixels with the weights of two output channels, then with those of the next two.
+        window = 2 * held / max(1, weights.shape[0])
+    yield ConstantStream(read, held, access, rows, window)

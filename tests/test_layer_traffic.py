@@ -35,6 +35,17 @@ def test_a_convolution_streams_its_filter_once_a_pixel_or_once_for_two(runtime, 
             assert stream(node, calls).bytes_read == pytest.approx(turns * weights.bytes)
 
 
+def test_a_pointwise_convolution_holds_two_filters_while_it_runs_over_the_pixels():
+    """arm_nn_mat_mult_nt_t_s8: pairs of output channels outside, pairs of pixels inside."""
+    windows = {
+        stream(node, calls).window_bytes
+        for node, calls in layers("ds-cnn", "cmsis-nn")
+        if node.name == "CONV_2D" and node.inputs[1].shape[1:3] == (1, 1)
+    }
+    # 64 channels of 64 weights and a bias.
+    assert windows == {2 * (64 + 4)}
+
+
 def test_a_dense_layer_reads_its_weights_once():
     for node, calls in layers("ad-autoencoder", "cmsis-nn"):
         if node.name == "FULLY_CONNECTED":

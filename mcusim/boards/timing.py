@@ -166,11 +166,12 @@ def _missed_bytes(path: MemoryPath, code: CodeTraffic) -> float:
 
 
 def _waits(path: MemoryPath, stream: ConstantStream) -> float:
-    """Accesses that wait: constants that outgrow the cache are streamed, at each reading anew."""
+    """Accesses that wait: what outgrows the cache before it is read again is streamed anew."""
     if not path.dcache_bytes:
         return stream.bytes_read / stream.access_bytes
     unit = _unit(path, stream.access_bytes)
-    if stream.bytes_held <= path.dcache_bytes:
+    window = stream.bytes_held if stream.window_bytes is None else stream.window_bytes
+    if window <= path.dcache_bytes:
         return min(stream.bytes_read, stream.bytes_held) / unit
     if stream.rows > path.dcache_rows:
         return stream.bytes_read / stream.access_bytes

@@ -77,12 +77,14 @@ class ConstantStream:
         access_bytes: of one access.
         rows: places that are read in turns, each going on where it stopped: a cache must hold a
             line of each.
+        window_bytes: how much of them is read before it is read again; all when None.
     """
 
     bytes_read: float
     bytes_held: float
     access_bytes: float = 4.0
     rows: int = 1
+    window_bytes: float | None = None
 
 
 @dataclass(frozen=True)
