@@ -24,6 +24,8 @@ _SUPPLY_V = (0.5, 60.0)
 _LATENCY_S = 0.1
 _BYTES_PER_S = 1_000.0
 _ENERGY_J_PER_BYTE = 1e-5
+#: Words that change what is predicted as numbers do.
+_CHOICES = ("icache_holds", "regulator", "measured_through")
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,14 @@ def check(name: str | Path) -> tuple[Finding, ...]:
 
 
 def numbers(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Numbers of a board or core, and pairs of them, by dotted key."""
+    """Numbers of a board or core, pairs of them, and choices that matter, by dotted key."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from numbers(value, f"{above}{key}.")
-        elif isinstance(value, int | float) or (
-            isinstance(value, tuple) and not any(isinstance(part, str) for part in value)
+        elif (
+            isinstance(value, int | float)
+            or (isinstance(value, tuple) and not any(isinstance(part, str) for part in value))
+            or (key in _CHOICES and value is not None)
         ):
             yield above + key, value
 

@@ -61,7 +61,8 @@ class Flash(Strict):
         icache_bytes: cache for instructions; 0 for none.
         icache_on: whether firmware turns it on; as None does.
         icache_holds: ``"lines"`` where it keeps each line that is fetched, ``"targets"`` where
-            it keeps only lines that a branch had to wait for, not those read ahead.
+            it keeps only lines that a branch had to wait for, not those read ahead; lines when
+            None.
         dcache_bytes: cache for constants; 0 for none. A cache that serves both is given twice.
         dcache_on: whether firmware turns it on; as None does.
         dcache_line_bytes: of one of its lines; ``line_bytes`` when None.
@@ -76,7 +77,7 @@ class Flash(Strict):
     prefetch: bool
     icache_bytes: _Count
     icache_on: bool | None = None
-    icache_holds: Literal["lines", "targets"] = "lines"
+    icache_holds: Literal["lines", "targets"] | None = None
     dcache_bytes: _Count
     dcache_on: bool | None = None
     dcache_line_bytes: PositiveInt | None = None
@@ -143,7 +144,7 @@ class Flash(Strict):
             line_bytes=self.line_bytes,
             prefetch=self.prefetch,
             icache_bytes=self.cached_code_bytes,
-            icache_holds=self.icache_holds,
+            icache_holds=self.icache_holds or "lines",
             dcache_bytes=dcache,
             dcache_rows=dcache // (self.dcache_line_bytes or self.line_bytes),
             dcache_fill_bytes=self.dcache_fill_bytes or self.line_bytes,

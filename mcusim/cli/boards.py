@@ -108,6 +108,8 @@ def _full(file: BoardFile) -> None:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return value
     if isinstance(value, tuple):
         if any(isinstance(part, tuple) for part in value):
             return " ".join(f"{limit / 1e6:g}MHz:{count}" for limit, count in value)
