@@ -6,14 +6,14 @@ begin at multiples of 16; a row of a length that is no multiple of four moves th
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mcusim.graph import DType, Node
 from mcusim.kernels.cmsis_nn.contract import Configuration
 from mcusim.kernels.reference.conv import conv_shape
-from mcusim.kernels.reference.convolution import ConvolutionShape
+from mcusim.kernels.reference.convolution import Axis, ConvolutionShape
 from mcusim.kernels.reference.depthwise_conv import depthwise_shape
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "misaligned_columns",
     "misaligned_dense",
     "misaligned_depthwise_3x3",
+    "misaligned_widened_columns",
 ]
 
 
@@ -50,13 +51,16 @@ def misaligned(node: Node, function: str, configuration: Configuration) -> Misal
     Args:
         node: the layer, of int8.
         function: the function of the library that runs it.
-        configuration: of the library; known are those of 2026 for cores with DSP instructions.
+        configuration: of the library; known are those for cores with DSP instructions, the older
+            ones for convolutions and dense layers.
     """
-    if (configuration.simd, configuration.generation) != ("dsp", "2026"):
+    if configuration.simd != "dsp":
         return Misaligned()
     tensors = [t for t in node.inputs[:2] if t is not None]
     if any(tensor.dtype is not DType.INT8 for tensor in tensors):
         return Misaligned()
+    if configuration.generation != "2026":
+        return _of_older(node, function, configuration)
     if function in ("arm_convolve_s8", "arm_convolve_1_x_n_s8"):
         return misaligned_columns(conv_shape(node))
     if function in ("arm_convolve_1x1_s8_fast", "arm_convolve_1x1_s8"):
@@ -67,6 +71,18 @@ def misaligned(node: Node, function: str, configuration: Configuration) -> Misal
         weights, output = node.input(1), node.output()
         outputs, inputs = output.shape[-1], weights.shape[-1]
         return misaligned_dense(output.elements // max(outputs, 1), inputs, outputs)
+    return Misaligned()
+
+
+def _of_older(node: Node, function: str, configuration: Configuration) -> Misaligned:
+    if function in ("arm_convolve_s8", "arm_convolve_1_x_n_s8"):
+        return misaligned_widened_columns(conv_shape(node))
+    if function == "arm_fully_connected_s8":
+        outputs, inputs = node.output().shape[-1], node.input(1).shape[-1]
+        batches = node.output().elements // max(outputs, 1)
+        # 2020 loads words only in blocks of 16, and the bytes left over one by one.
+        words = inputs // 16 * 4 if configuration.generation == "2020" else inputs // 4
+        return misaligned_dense(batches, inputs, outputs, words)
     return Misaligned()
 
 
@@ -117,9 +133,80 @@ def misaligned_1x1(shape: ConvolutionShape) -> Misaligned:
     return _rows([*weights, *pixels])
 
 
-def misaligned_dense(batches: int, inputs: int, outputs: int) -> Misaligned:
-    """``arm_nn_vec_mat_mult_t_s8``: rows of the weights, and the vector for each pair of them."""
-    words = inputs // 4
+def misaligned_widened_columns(shape: ConvolutionShape) -> Misaligned:
+    """``arm_convolve_s8`` until 2022, which widens tap by tap into columns one behind the other.
+
+    Rows of the filter are loaded as in 2026. A tap's channels are loaded by words where the tap
+    lies in the input and stored as two words of int16 for each; an odd number of values in a
+    column moves the second one of a pair by half a word, for every pair of filters.
+    """
+    depth, column = shape.in_channels, shape.taps * shape.in_channels
+    pairs, left = divmod(shape.vertical.outputs * shape.horizontal.outputs, 2)
+    words = column // 4 * shape.batches
+    found = [(row * column, float(words * (pairs + left))) for row in range(shape.out_channels)]
+    if column % 2:
+        filter_pairs = -(-shape.out_channels // 2)
+        found.append((2, 2.0 * words * pairs * filter_pairs))
+    if tap_words := depth // 4:
+        width = shape.horizontal.inputs
+        down, across = _remainders(shape.vertical), _remainders(shape.horizontal)
+        for y, of_y in down.items():
+            for x, of_x in across.items():
+                taps = float(of_y * of_x * shape.batches)
+                found.append(((y * width + x) * depth, taps * tap_words))
+        if depth % 2:
+            found.append((2, 2.0 * tap_words * shape.batches * _odd_taps(shape)))
+    return _rows(found)
+
+
+def _odd_taps(shape: ConvolutionShape) -> int:
+    """Taps on the input whose values come to lie behind an odd number of others in the buffer.
+
+    Channels are odd. The second pixel of a pair lies behind the taps of the first.
+    """
+    down, across = _parities(shape.vertical), _parities(shape.horizontal)
+    wide, columns = shape.horizontal.outputs, shape.horizontal.kernel
+    return sum(
+        of_y * of_x
+        for (y, tap_y), of_y in down.items()
+        for (x, tap_x), of_x in across.items()
+        if ((y * wide + x) % 2 * shape.taps + tap_y * columns + tap_x) % 2
+    )
+
+
+def _parities(axis: Axis) -> Counter[tuple[int, int]]:
+    """Output positions and taps modulo two, and how many of them meet on the input."""
+    found: Counter[tuple[int, int]] = Counter()
+    for output in range(axis.outputs):
+        for tap in range(axis.kernel):
+            if 0 <= output * axis.stride - axis.padding + tap * axis.dilation < axis.inputs:
+                found[output % 2, tap % 2] += 1
+    return found
+
+
+def _remainders(axis: Axis) -> Counter[int]:
+    """Positions on the input that taps fall on, modulo four, and how many taps fall there."""
+    found: Counter[int] = Counter()
+    for output in range(axis.outputs):
+        for tap in range(axis.kernel):
+            position = output * axis.stride - axis.padding + tap * axis.dilation
+            if 0 <= position < axis.inputs:
+                found[position % 4] += 1
+    return found
+
+
+def misaligned_dense(
+    batches: int, inputs: int, outputs: int, words: int | None = None
+) -> Misaligned:
+    """``arm_nn_vec_mat_mult_t_s8``: rows of the weights, and the vector for each pair of them.
+
+    Args:
+        batches: vectors.
+        inputs: of each.
+        outputs: rows of the weights.
+        words: that the kernel loads of a row; one for four inputs when None.
+    """
+    words = inputs // 4 if words is None else words
     rows = [(row * inputs, words * batches) for row in range(outputs)]
     vectors = [(batch * inputs, words * -(-outputs // 2)) for batch in range(batches)]
     return _rows([*rows, *vectors])
