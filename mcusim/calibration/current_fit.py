@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from mcusim.boards import Power
 from mcusim.calibration.board_fit import conformal_half_width
 
 __all__ = ["CurrentFit", "PoweredRun", "fit_currents"]
 
+#: Clocks that are this far apart tell the part of the current that does not depend on them.
+_APART = 1.5
+#: Two parts must take this share of the error on networks left out.
+_WORTH = 0.2
 #: Between inferences, a core that takes this share of its active current is busy waiting.
 _BUSY = 0.7
 #: Below this share it is in a deeper mode than one whose clock runs (assumed: sleep modes of
@@ -57,13 +63,26 @@ class CurrentFit:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Active:
+    """Active current: a part that does not depend on the clock, and one that does."""
+
+    active_a: float
+    active_a_per_hz: float
+
+    def log_ratio(self, power: Power, run: PoweredRun) -> float:
+        """Logarithm of measured over expected power."""
+        current_a = self.active_a + self.active_a_per_hz * run.clock_hz
+        return math.log(_current(power, run) / current_a)
+
+
 def fit_currents(power: Power, runs: Sequence[PoweredRun], half_width: float) -> CurrentFit:
     """Fit the active current, and the one between inferences where it was recorded.
 
-    One factor scales the active current, the part that depends on the clock and the other; it is
-    the median over the runs. The current between inferences is told by its share of the active
-    one: a core that waits with its clock running, one that sleeps, or one that is busy waiting,
-    which tells nothing.
+    One factor scales both parts of the active current; it is the median over the runs. Where runs
+    at several clocks show it by a fifth of the error on networks left out, both parts are fitted.
+    The current between inferences is told by its share of the active one: a core that waits with
+    its clock running, one that sleeps, or one that is busy waiting, which tells nothing.
 
     Args:
         power: of the board.
@@ -73,38 +92,83 @@ def fit_currents(power: Power, runs: Sequence[PoweredRun], half_width: float) ->
     Returns:
         The fit; without a value where networks left out speak against it.
     """
-    logs: dict[Hashable, list[float]] = {}
-    for run in runs:
-        expected_w = power.with_supply(run.supply_v).active_w(run.clock_hz)
-        ratio = run.power_w / (run.software_scale * expected_w)
-        logs.setdefault(run.group, []).append(math.log(ratio))
-    every = [value for values in logs.values() for value in values]
-    values, notes = {}, []
-    factor, against = math.exp(statistics.median(every)), ""
-    if len(logs) > 1:
-        sizes = [_left_out(logs, group) for group in logs]
-        before = statistics.fmean(max(map(abs, held)) for held in logs.values())
-        if statistics.fmean(sizes) > before + 1e-9:
-            against = (
+    before = _Active(power.active_a or 0.0, power.active_a_per_hz)
+    fitted, values, notes = _factor(power, runs, before), {}, []
+    if len({run.group for run in runs}) > 1:
+        sizes = _left_out(power, runs, before, _factor)
+        if _has_clocks(runs):
+            by_clock = _left_out(power, runs, before, _line)
+            if statistics.fmean(by_clock) < (1 - _WORTH) * statistics.fmean(sizes):
+                fitted, sizes = _line(power, runs, before), by_clock
+        kept = statistics.fmean(_by_group(power, runs, before).values())
+        if statistics.fmean(sizes) > kept + 1e-9:
+            notes.append(
                 "active_a_per_hz is kept: fitted to the other networks, energies left out are "
-                f"wrong by {_percent(statistics.fmean(sizes))}, without a fit by {_percent(before)}"
+                f"wrong by {_percent(statistics.fmean(sizes))}, without a fit by {_percent(kept)}"
             )
+            fitted = before
         else:
             half_width = conformal_half_width(sizes, half_width)
-    if against:
-        notes.append(against)
-    else:
-        values["active_a_per_hz"] = power.active_a_per_hz * factor
-        if power.active_a:
-            values["active_a"] = power.active_a * factor
+    if not notes:
+        values["active_a_per_hz"] = fitted.active_a_per_hz
+        if fitted.active_a or power.active_a:
+            values["active_a"] = fitted.active_a
     rest, said = _rest(power, runs)
-    return CurrentFit(values | rest, half_width, len(every), (*notes, *said))
+    return CurrentFit(values | rest, half_width, len(runs), (*notes, *said))
 
 
-def _left_out(logs: dict[Hashable, list[float]], group: Hashable) -> float:
-    """Largest distance of a group from the median of the others."""
-    others = [value for other, values in logs.items() if other != group for value in values]
-    return max(abs(value - statistics.median(others)) for value in logs[group])
+def _current(power: Power, run: PoweredRun) -> float:
+    """Measured current, as the board's file would state it."""
+    supply = power.with_supply(run.supply_v)
+    return run.power_w / (run.software_scale * supply.supply_v * supply.current_scale)
+
+
+def _factor(power: Power, runs: Sequence[PoweredRun], before: _Active) -> _Active:
+    """Both parts by one factor."""
+    factor = math.exp(statistics.median(before.log_ratio(power, run) for run in runs))
+    return _Active(before.active_a * factor, before.active_a_per_hz * factor)
+
+
+def _line(power: Power, runs: Sequence[PoweredRun], before: _Active) -> _Active:
+    """Both parts by least squares of relative errors; one factor where a part is below 0."""
+    if not _has_clocks(runs):
+        return _factor(power, runs, before)
+    currents = np.array([_current(power, run) for run in runs])
+    clocks = np.array([run.clock_hz for run in runs])
+    rows = np.stack([1 / currents, clocks / currents], axis=1)
+    constant, per_hz = np.linalg.lstsq(rows, np.ones(len(runs)))[0].tolist()
+    if constant < 0 or per_hz <= 0:
+        return _factor(power, runs, before)
+    return _Active(constant, per_hz)
+
+
+def _has_clocks(runs: Sequence[PoweredRun]) -> bool:
+    clocks = [run.clock_hz for run in runs]
+    return max(clocks) >= _APART * min(clocks)
+
+
+def _left_out(
+    power: Power,
+    runs: Sequence[PoweredRun],
+    before: _Active,
+    fit: Callable[[Power, Sequence[PoweredRun], _Active], _Active],
+) -> list[float]:
+    """Largest error of each group under the fit of the others."""
+    sizes = []
+    for group in dict.fromkeys(run.group for run in runs):
+        found = fit(power, [run for run in runs if run.group != group], before)
+        left_out = [run for run in runs if run.group == group]
+        sizes.append(_by_group(power, left_out, found)[group])
+    return sizes
+
+
+def _by_group(power: Power, runs: Sequence[PoweredRun], found: _Active) -> dict[Hashable, float]:
+    """Largest error of each group."""
+    sizes: dict[Hashable, float] = {}
+    for run in runs:
+        size = abs(found.log_ratio(power, run))
+        sizes[run.group] = max(size, sizes.get(run.group, 0.0))
+    return sizes
 
 
 def _rest(power: Power, runs: Sequence[PoweredRun]) -> tuple[dict[str, float], list[str]]:

@@ -42,6 +42,29 @@ def test_a_factor_that_the_board_has_for_this_software_is_not_fitted_twice():
     assert found.values["active_a_per_hz"] == pytest.approx(1.2e-10)
 
 
+def test_runs_at_two_clocks_tell_both_parts_of_the_active_current():
+    real = POWER.model_copy(update={"active_a_per_hz": 0.8e-10, "active_a": 3e-3})
+    runs = [
+        PoweredRun(name, clock_hz, factor * real.active_w(clock_hz), 3.0)
+        for name, clock_hz, factor in [
+            ("a", 16e6, 1.005),
+            ("b", 16e6, 0.995),
+            ("c", 80e6, 1.01),
+            ("d", 80e6, 0.99),
+        ]
+    ]
+    found = fit_currents(POWER, runs, HALF)
+    assert found.values["active_a"] == pytest.approx(3e-3, rel=0.03)
+    assert found.values["active_a_per_hz"] == pytest.approx(0.8e-10, rel=0.03)
+    assert found.half_width < HALF
+
+
+def test_two_clocks_that_one_factor_explains_stay_with_one_factor():
+    runs = [run("a", 1.2, clock_hz=16e6), run("b", 1.22), run("c", 1.18, clock_hz=16e6)]
+    found = fit_currents(POWER, runs, HALF)
+    assert found.values["active_a"] / found.values["active_a_per_hz"] == pytest.approx(1e7)
+
+
 def test_a_fit_that_other_networks_speak_against_is_not_made():
     found = fit_currents(POWER, [run("a", 1.3), run("b", 0.75)], HALF)
     assert "active_a_per_hz" not in found.values
