@@ -11,7 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcusim.boards import load_board
 from mcusim.calibration.bench_build import Compiler, build_firmware
+from mcusim.calibration.device_layers import Field
+from mcusim.emulator.arguments import Argument, Pointer, Struct
+from mcusim.emulator.firmware import power_on
+from mcusim.emulator.machine import Machine
 from mcusim.graph import Graph
 from tests.device.host import COMPILER, run_on_host
 from tests.device.layers import (
@@ -25,7 +30,7 @@ from tests.device.layers import (
     prepared,
     softmaxes,
 )
-from tests.device.thumb import CORES, Firmware, firmware
+from tests.device.thumb import CORES, Firmware, firmware, firmware_path
 
 ANY_LAYER = st.one_of(convolutions(), convolutions(), dense(), poolings(), additions(), softmaxes())
 SEED = st.integers(0, 1 << 30)
@@ -47,6 +52,37 @@ def test_shipped_firmware_in_unicorn(core: str, graph: Graph, seed: int) -> None
     layer, inputs = prepared(graph, seed)
     wanted = expected(graph, inputs)
     np.testing.assert_array_equal(firmware(core).run(layer, inputs, wanted.size), wanted)
+
+
+@cache
+def on_board(core: str, board: str) -> Machine:
+    """The shipped firmware on a simulated board."""
+    return power_on(firmware_path(core), load_board(board))
+
+
+def as_argument(fields: tuple[Field, ...]) -> Struct:
+    """A structure as the emulator passes it; arrays are pointers."""
+    members = (as_argument(f) if isinstance(f, tuple) else f for f in fields)
+    return Struct.of(*members)
+
+
+@pytest.mark.parametrize(
+    ("core", "board"), [("m0plus", "nrf52840-dk"), ("m4", "nrf52840-dk"), ("m33", "nrf5340-dk")]
+)
+@settings(max_examples=25)
+@given(graph=ANY_LAYER, seed=SEED)
+def test_called_on_a_simulated_board(core: str, board: str, graph: Graph, seed: int) -> None:
+    layer, inputs = prepared(graph, seed)
+    wanted = expected(graph, inputs)
+    arguments: list[Argument] = [Pointer(as_argument(layer.fields)), *inputs]
+    if layer.weights is not None:
+        arguments += [layer.weights, layer.bias]
+    if layer.function == "mcusim_convolve_s8":
+        arguments.append(np.zeros(layer.column_bytes, np.int8))
+    output = np.zeros(wanted.size, np.int8)
+    result = on_board(core, board).call(layer.function, *arguments, output, returns=None)
+    np.testing.assert_array_equal(result.arrays[-1], wanted)
+    assert result.instructions.total > wanted.size
 
 
 GCC = shutil.which("arm-none-eabi-gcc")

@@ -9,6 +9,7 @@
 #define DEMCR REGISTER(0xE000EDFC)
 #define DWT_CTRL REGISTER(0xE0001000)
 #define DWT_CYCCNT REGISTER(0xE0001004)
+#define DWT_LAR REGISTER(0xE0001FB0)
 
 enum { SYSTICK_TOP = 0xFFFFFF };
 
@@ -31,6 +32,7 @@ static int start_dwt(void)
 static int start_dwt(void)
 {
     DEMCR = DEMCR | 1u << 24; /* TRCENA */
+    DWT_LAR = 0xC5ACCE55;     /* a Cortex-M7's takes no writes before; others ignore it */
     DWT_CYCCNT = 0;
     DWT_CTRL = DWT_CTRL | 1u; /* CYCCNTENA */
     uint32_t first = DWT_CYCCNT;
