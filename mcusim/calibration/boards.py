@@ -124,7 +124,15 @@ class BoardCalibration:
             text += ["", "[power]"]
             text += [f"{k} = {v:.6g}    # {energies}" for k, v in self.current.values.items()]
             if "active_a_per_hz" in self.current.values:
-                text += _bounds(self.current.half_width, energies)
+                power = self.board.power
+                volts = power.measured_at_v or power.supply_v
+                through = power.measured_through or power.regulator
+                # A current alone would be taken to be one at the file's own supply.
+                text += [
+                    f"measured_at_v = {volts:g}    # supply of the currents, as in the base",
+                    f"measured_through = {_quoted(through)}    # regulator of the same",
+                    *_bounds(self.current.half_width, energies),
+                ]
         return "\n".join(text) + "\n"
 
     def report(self) -> tuple[str, ...]:

@@ -258,3 +258,16 @@ def test_networks_left_out_of_mlperf_s_reference_are_within_twelve_percent():
     errors = [abs(math.expm1(residual)) for residual in found.fit.left_out]
     assert sum(errors) / len(errors) < 0.05
     assert max(errors) < 0.12
+
+
+def test_currents_keep_the_supply_that_the_base_states(tmp_path):
+    """A base that was measured at 1.8 V through a converter, and runs at 3.3 V."""
+    base = tmp_path / "mine.toml"
+    base.write_text('base = "nucleo-u575zi-q"\n[power]\nsupply_v = 3.3 # bench\n')
+    stated = load_board(base)
+    rows = measured(stated, clocks=(160e6,), energy=1.2).rows
+    found = calibrate(base, MeasurementFile("runs.csv", "0" * 64, rows))
+    written = tmp_path / "fitted.toml"
+    written.write_text(found.toml(tmp_path))
+    fitted = load_board(written).power
+    assert fitted.active_w(160e6) == pytest.approx(1.2 * stated.power.active_w(160e6), rel=0.02)
