@@ -45,14 +45,11 @@ class Bounds:
         if fitted is None:
             own = board.core.uncalibrated
             distance = "board" if own.runs else "core"
-            width = half_width("power", "board")
-            low, high = _range(board.power)
-            power = min(low, math.exp(-width)), max(high, math.exp(width))
-            return cls(distance, _range(own), power)
+            power = _at_least(_range(board.power), half_width("power", "board"))
+            return cls(distance, _at_least(_range(own), _library_width(software)), power)
         power = _range(board.power)
         if software in fitted.power_scale:
-            width = half_width("power", "network")
-            power = math.exp(-width), math.exp(width)
+            power = _around(half_width("power", "network"))
         distance = "network"
         if software not in fitted.software:
             distance = "software"
@@ -60,8 +57,9 @@ class Bounds:
             distance = "kind"
         time = _range(fitted)
         if distance != "network":
-            width = half_width("latency", distance)
-            time = min(time[0], math.exp(-width)), max(time[1], math.exp(width))
+            time = _at_least(time, half_width("latency", distance))
+        if distance == "software":
+            time = _at_least(time, _library_width(software))
         return cls(distance, time, power)
 
 
@@ -94,12 +92,32 @@ def half_width(quantity: str, distance: str) -> float:
     return float(_intervals()[quantity][distance]["half_width"])
 
 
+def _around(width: float) -> Range:
+    return math.exp(-width), math.exp(width)
+
+
+def _at_least(bounds: Range, width: float) -> Range:
+    low, high = _around(width)
+    return min(bounds[0], low), max(bounds[1], high)
+
+
+def _library_width(software: str) -> float:
+    """Half width where kernels of this library were never measured on any board; else zero."""
+    library = software.partition(" ")[0].partition("@")[0]
+    measured = json.loads(_text())["libraries"]
+    return 0.0 if library in measured else half_width("latency", "library")
+
+
 def _range(ratio: Ratio) -> Range:
     return ratio.measured_over_predicted_low, ratio.measured_over_predicted_high
 
 
 @cache
 def _intervals() -> dict[str, dict[str, dict[str, float]]]:
-    text = data_path("calibration", "intervals.json").read_text(encoding="utf-8")
-    found: dict[str, dict[str, dict[str, float]]] = json.loads(text)["intervals"]
+    found: dict[str, dict[str, dict[str, float]]] = json.loads(_text())["intervals"]
     return found
+
+
+@cache
+def _text() -> str:
+    return data_path("calibration", "intervals.json").read_text(encoding="utf-8")

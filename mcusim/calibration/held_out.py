@@ -20,15 +20,22 @@ from mcusim.calibration.published import PublishedRun, published_runs
 
 __all__ = [
     "DISTANCES",
+    "Coverage",
     "HeldOut",
+    "coverage",
+    "energy_coverage",
     "half_width",
     "held_out_energy",
     "held_out_latency",
     "held_out_power",
+    "width_at",
 ]
 
 #: The nearest first.
 DISTANCES = ("network", "kind", "software", "board", "core")
+
+#: Of a board that was measured, the nearest first.
+_ON_BOARD = ("network", "kind", "software")
 
 _COVERAGE = 0.9
 
@@ -160,7 +167,7 @@ def held_out_energy() -> tuple[HeldOut, ...]:
     found = []
     for time in held_out_latency():
         run = time.run
-        near = "network" if time.distance == "kind" else time.distance
+        near = _power_distance(time.distance)
         power = powers.get((run, near))
         if run.status != "known" or not run.energy_j or not run.power_w or power is None:
             continue
@@ -182,3 +189,71 @@ def half_width(residuals: Sequence[float]) -> float:
     if rank <= count:
         return sizes[rank - 1]
     return sizes[-1] * _COVERAGE * (count + 1) / count
+
+
+def width_at(rows: Sequence[HeldOut], distance: str) -> float:
+    """Half width at a distance; on a measured board never less than at a nearer one.
+
+    Args:
+        rows: with some at the distance.
+        distance: of :data:`DISTANCES`.
+    """
+    nearer = _ON_BOARD[: _ON_BOARD.index(distance) + 1] if distance in _ON_BOARD else (distance,)
+    found = {near: [h.residual for h in rows if h.distance == near] for near in nearer}
+    return max(half_width(residuals) for residuals in found.values() if residuals)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many runs lay within 90 % intervals from the runs of other groups.
+
+    Attributes:
+        distance: of the runs.
+        inside: runs within.
+        runs: all of them.
+    """
+
+    distance: str
+    inside: int
+    runs: int
+
+
+def coverage(rows: Sequence[HeldOut]) -> tuple[Coverage, ...]:
+    """Coverage by distance: each run's interval is from runs that were not left out with it."""
+    return _covered(rows, lambda row: _width_without(rows, row, row.distance))
+
+
+def energy_coverage() -> tuple[Coverage, ...]:
+    """Coverage of energies, whose interval is that of time and of power, as squares add."""
+
+    def width(row: HeldOut) -> float:
+        power = _power_distance(row.distance)
+        return math.hypot(
+            _width_without(held_out_latency(), row, row.distance),
+            _width_without(held_out_power(), row, power),
+        )
+
+    return _covered(held_out_energy(), width)
+
+
+def _covered(rows: Sequence[HeldOut], width: Callable[[HeldOut], float]) -> tuple[Coverage, ...]:
+    found = []
+    for distance in DISTANCES:
+        own = [h for h in rows if h.distance == distance]
+        inside = sum(abs(row.residual) <= width(row) for row in own)
+        if own:
+            found.append(Coverage(distance, inside, len(own)))
+    return tuple(found)
+
+
+def _width_without(rows: Sequence[HeldOut], row: HeldOut, distance: str) -> float:
+    """Half width from other groups; where all were left out together, from other runs."""
+    own = [h for h in rows if h.distance == distance]
+    rest = [h for h in own if h.group != row.group]
+    rest = rest or [h for h in own if h.run != row.run]
+    return width_at([*rest, *(h for h in rows if h.distance != distance)], distance)
+
+
+def _power_distance(distance: str) -> str:
+    """Power knows no kinds of networks."""
+    return "network" if distance == "kind" else distance

@@ -20,7 +20,7 @@ from mcusim.calibration.published import PublishedRun
 __all__ = ["PowerFit", "PoweredRun", "fit_power", "powered_runs"]
 
 #: Standard deviations of the three parts and of one run, before any run is seen.
-_ALL, _BOARD, _FIRMWARE, _NOISE = 0.15, 0.2, 0.12, 0.035
+_ALL, _BOARD, _FIRMWARE, _NOISE = 0.02, 0.2, 0.12, 0.035
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,10 @@ from mcusim.calibration.closed_fit import (
 )
 from mcusim.calibration.held_out import (
     DISTANCES,
-    HeldOut,
     half_width,
-    held_out_energy,
     held_out_latency,
     held_out_power,
+    width_at,
 )
 from mcusim.calibration.own_scales import (
     COMPARED_WITH,
@@ -86,7 +85,7 @@ def _board_file(fit: BoardFit) -> dict[str, Any]:
     if not known:
         measured_on = f"{len(fit.runs)} published runs of closed runtimes, against other boards"
     # Software that was counted has not run where only closed software was measured.
-    width = _width(held_out_latency(), "network" if known else "board")
+    width = width_at(held_out_latency(), "network" if known else "board")
     values: dict[str, Any] = {
         "calibrated": True,
         "calibration": {
@@ -104,14 +103,14 @@ def _board_file(fit: BoardFit) -> dict[str, Any]:
             **_range(width),
         },
     }
-    values["power"] = _range(_width(held_out_power(), "board"))
+    values["power"] = _range(width_at(held_out_power(), "board"))
     if fit.board in power_fit().boards:
         power = uncalibrated(fit.board).power
         scale = power_fit().boards[fit.board]
         values["power"] = {
             "active_a_per_hz": float(f"{power.active_a_per_hz * scale:.4g}"),
             **({"active_a": float(f"{power.active_a * scale:.4g}")} if power.active_a else {}),
-            **_range(_width(held_out_power(), "software")),
+            **_range(width_at(held_out_power(), "software")),
         }
     return {
         "schema": "mcusim/fitted/1",
@@ -175,27 +174,29 @@ def _core_file(core: str) -> dict[str, Any]:
 
 
 def _intervals() -> dict[str, Any]:
-    quantities = {
-        "latency": held_out_latency(),
-        "power": held_out_power(),
-        "energy": held_out_energy(),
+    quantities = {"latency": held_out_latency(), "power": held_out_power()}
+    intervals = {
+        quantity: {
+            distance: {
+                "half_width": round(width_at(rows, distance), 4),
+                "runs": sum(h.distance == distance for h in rows),
+                "boards": len({h.run.board for h in rows if h.distance == distance}),
+            }
+            for distance in DISTANCES
+            if any(h.distance == distance for h in rows)
+        }
+        for quantity, rows in quantities.items()
     }
+    latency = intervals["latency"]
+    # Kernels of a library without a measured run are as far as a core without one.
+    width = round(_UNMEASURED * latency["core"]["half_width"], 4)
+    latency["library"] = {"half_width": width, "runs": 0, "boards": 0}
     return {
         "schema": "mcusim/intervals/1",
         "written_by": _COMMAND,
         "data_set_sha256": data_set_sha256(),
-        "intervals": {
-            quantity: {
-                distance: {
-                    "half_width": round(_width(rows, distance), 4),
-                    "runs": sum(h.distance == distance for h in rows),
-                    "boards": len({h.run.board for h in rows if h.distance == distance}),
-                }
-                for distance in DISTANCES
-                if any(h.distance == distance for h in rows)
-            }
-            for quantity, rows in quantities.items()
-        },
+        "libraries": sorted({p.run.runtime.partition("@")[0] for p in known_runs()}),
+        "intervals": intervals,
     }
 
 
@@ -225,17 +226,6 @@ def _closed_runtimes() -> dict[str, Any]:
 def _age(version: Version) -> tuple[str, list[int], str]:
     base, _, number = version[0].partition("@")
     return base, [int(part) for part in number.split(".")], version[1]
-
-
-def _width(rows: Sequence[HeldOut], distance: str) -> float:
-    """Half width at a distance: never less than at a nearer one."""
-    nearer = DISTANCES[: DISTANCES.index(distance) + 1]
-    widths = []
-    for near in nearer:
-        residuals = [h.residual for h in rows if h.distance == near]
-        if residuals:
-            widths.append(half_width(residuals))
-    return max(widths)
 
 
 def _range(width: float) -> dict[str, float]:

@@ -1,0 +1,108 @@
+"""What the accuracy page says beside its tables."""
+
+from __future__ import annotations
+
+__all__ = ["CLOSED", "HEAD", "INSTRUCTIONS", "ROWS", "WRONG"]
+
+HEAD = """\
+# How accurate it is
+
+*Written by `python -m mcusim.calibration.accuracy_page --write`; do not edit.*
+
+Three things can be wrong: how many instructions run, how many cycles they take, and what power
+flows meanwhile. Every error below is that of a prediction whose fit had **not** seen the row,
+unless its column says *fitted*. An error is predicted over published, less one.
+"""
+
+INSTRUCTIONS = """\
+## Instructions
+
+Each file in `kernels/` carries the error of its fit on counted runs that the fit had not seen
+(`held_out_median`, `held_out_p95`); [a page](accuracy-instructions.md) lists them. An estimate
+widens its interval by it. The page is about the reference kernels. For CMSIS-NN, `python -m
+mcusim.calibration.library_profiles` prints the errors on calls kept out; whole networks come
+out so, predicted over counted (a test holds them to 1 % and, for 2020, 3 %; the 2020 networks
+were in the fit, those of 2026 were not):
+
+| network | 2026 -O3 | 2026 -Os | 2026 TFLM Makefile | 2020 -Ofast | 2020 -Os |
+|---|--:|--:|--:|--:|--:|
+| LeNet-5 | +0.03 % | +0.01 % | +0.05 % | +0.36 % | +0.43 % |
+| ResNet-20 | 0.00 % | 0.00 % | 0.00 % | -0.01 % | -0.02 % |
+| ad | -0.04 % | +0.01 % | -0.07 % | -0.16 % | -0.18 % |
+| kws | +0.32 % | +0.03 % | +0.04 % | -0.04 % | -0.03 % |
+| ic | +0.01 % | 0.00 % | +0.01 % | +0.01 % | +0.01 % |
+
+RAM and flash: the tensor arena is exact, to the byte, on every counted program (its interval
+has no width); flash was within 0.72 % on programs kept out of its fit.
+"""
+
+ROWS = {
+    "fits": """\
+All boards are fitted together: a factor on the time of each core, of each board around its
+core's, and on its waits for instructions and for constants (`mcusim/calibration/joint_fit.py`).
+Runs of closed software take part as ratios between boards. A board keeps its core's factors
+where its own runs do not make predictions of runs left out better. *Before*: such runs
+predicted from other networks on other boards, or for closed runtimes from other boards;
+*after*: with the board's own runs of other networks, or of other runtimes, as well.
+""",
+    "known": """\
+*Network unseen*: no run of this network, on any board, was in the fit. *Board unseen*: no run
+of this board was, as if only its datasheet were known. *Fitted*: the error of the fit that
+ships, which has seen the row.
+""",
+    "heim": """\
+Predicted with the network unseen on every board. Rows that another table prints again are
+predicted once. Where nothing is predicted, the binary that ran is not known: the reference
+kernels as vendored would have taken less than one cycle an instruction, and the float kernels
+were not counted.
+""",
+    "energy": """\
+Board power while computing times time. *Network unseen*: this firmware's power was measured
+with other networks. *Firmware unseen*: only the board's power with other firmware was known; on
+the L4R5, Zephyr's draws a quarter more than Mbed's. *Board unseen*: datasheet currents.
+""",
+    "orderings": """\
+Pairs of boards that ran the same network with the same software and differ by more than 10 %,
+the network unseen on both (closed runtimes included).
+""",
+    "intervals": """\
+90 % intervals are conformal: from the sizes of residuals on runs held out, by how far a run is
+from measured ones. *network*: the board was measured with this software on other networks of
+this kind (the family of operators that takes most of the time); *kind*: on networks of other
+kinds only; *software*: with other software only; *board*: only other boards of its core were
+measured, closed software included; *core*: only other cores were. On a measured board a width
+is never less than at a nearer distance. Below, each run's interval comes from runs of other
+groups. A core that no measured board has (M0+, M3, M55, M85) carries twice the width of *core*:
+those measured all have DSP instructions. Reference kernels were never measured with a known
+binary: software of a library without a measured run carries that width as well.
+""",
+}
+
+WRONG = """\
+Rows that stay wrong by more than 8 %, and why:
+
+- **conv-96-cifar10 and conv-128-mnist on the nRF52840** lie 12 % to one side and 10 % to the
+  other of eight runs of one build that are otherwise within 3 % of each other. Both are among
+  the three networks whose published cycles a product leave the trend of their neighbours (the
+  third, conv-64-cifar10, by 35 %: it is excluded). No parameter of a board can explain
+  neighbours of one shape moving apart.
+- **ad-autoencoder with CMSIS-NN of 2026** is priced 8 % low. It is all dense layers whose
+  weights stream from flash once, called by generated code that is priced as nothing; 2020's
+  kernels with an interpreter come out right. Half a microsecond a layer of glue would be a
+  tenth of the gap: the rest is a library between 2022 and 2026 whose dense kernel is priced as
+  that of 2026.
+- **lenet-5 on the F767** is priced low and resnet-20 high: the Cortex-M7 issues two
+  instructions at once, and its cost by class is a mean that fits neither a network of many
+  short loops nor one of long ones. Its one board with a known binary has these two runs.
+- **lenet-5 on the F469** is priced 7 % high, and on the L496, the same binary, 4 %: what short
+  loops wait for behind its flash accelerator is a little less than the model says.
+"""
+
+CLOSED = """\
+X-CUBE-AI, Plumerai, HALE and ONNC are known by their times alone. A factor for each family of
+operators over CMSIS-NN (`gcc-O3`, no interpreter) is fitted to all networks and boards
+(`calibration/closed_runtimes.json`). *Network unseen* leaves one of four networks out, and with
+it often the only one that shows a family: people who choose between these runtimes get an order
+of merit, not a time. *Board unseen* predicts a measured network on another board. HALE on the
+Cortex-M0+ has factors of its own, from that board alone.
+"""
