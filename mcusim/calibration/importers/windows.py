@@ -22,6 +22,10 @@ _GAP = 10.0
 _LARGEST_SPREAD = 2.0
 #: A window of fewer samples is known too badly: one sample is 10 %.
 _LEAST_SAMPLES = 10
+#: Pulses this much shorter than the longest window are glitches of the wire or of start-up.
+_GLITCH = 0.02
+#: Less current than at rest by this much: the pin is low while the network runs.
+_INVERTED = 0.9
 #: A pin that changes more often does not mark inferences.
 _MOST_EDGES = 1_000_000
 #: Windows that only the current shows must be several, and alike.
@@ -43,7 +47,7 @@ class TracedRun:
         idle_a: current between windows; None where there is no time between them.
         idle_before_a: current before the first window; None where the recording starts later.
         idle_after_a: current after the last window; None where the recording ends earlier.
-        left_out: windows with a gap in them.
+        left_out: windows with a gap in them, and pulses much shorter than the others.
         shown_by: pin, or the threshold of current.
     """
 
@@ -78,7 +82,7 @@ class TracedRun:
         if self.idle_before_a is not None and self.idle_after_a is not None:
             said += f" (before {self.idle_before_a * 1e3:.4g}, after {self.idle_after_a * 1e3:.4g})"
         if self.left_out:
-            said += f"; {self.left_out} with a gap in the recording left out"
+            said += f"; {self.left_out} with a gap in the recording, or far too short, left out"
         return said
 
 
@@ -291,6 +295,8 @@ def _run(name: str, tally: _Tally, pin: str, shown_by: str, inferences: int) -> 
     whole = [(a, b) for a, b in highs if a.gaps == b.gaps]
     if not whole:
         raise InputError(f"{name}: the recording has a gap in every window of {shown_by}")
+    longest = max(b.time_s - a.time_s for a, b in whole)
+    whole = [(a, b) for a, b in whole if b.time_s - a.time_s >= _GLITCH * longest]
     times = [b.time_s - a.time_s for a, b in whole]
     samples = statistics.median(b.samples - a.samples for a, b in whole)
     if samples < _LEAST_SAMPLES:
@@ -311,6 +317,11 @@ def _run(name: str, tally: _Tally, pin: str, shown_by: str, inferences: int) -> 
     assert tally.first is not None and tally.last is not None
     before, between, after = _idle(tally.first, edges, tally.last)
     lows = [*before, *between, *after]
+    if lows and charge_c / latency_s < _INVERTED * statistics.median(lows):
+        raise InputError(
+            f"{name}: less current flows while {shown_by} is high than while it is low; set it "
+            "high while the network runs"
+        )
     return TracedRun(
         latency_s,
         charge_c,

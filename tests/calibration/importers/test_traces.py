@@ -128,6 +128,23 @@ def test_a_window_with_a_gap_is_left_out(tmp_path):
     assert found.latency_s == pytest.approx(4e-3)
 
 
+def test_a_pulse_of_start_up_is_no_inference(tmp_path):
+    path = write_csv(tmp_path / "run.csv", Trace())
+    lines = path.read_text().splitlines()
+    lines[100] = lines[100][:-1] + "1"
+    path.write_text("\n".join(lines))
+    found = measured(path)
+    assert (found.windows, found.left_out) == (5, 1)
+    assert found.latency_s == pytest.approx(4e-3)
+    assert "far too short, left out" in found.described()
+
+
+def test_a_pin_that_is_low_while_the_network_runs_is_told(tmp_path):
+    path = write_csv(tmp_path / "run.csv", Trace(active_a=1e-3, idle_a=8e-3))
+    with pytest.raises(InputError, match="less current flows while pin gpio is high"):
+        measured(path)
+
+
 def test_samples_that_joulescope_lost_are_a_gap(tmp_path):
     samples = Trace()
     current = samples.current_a
