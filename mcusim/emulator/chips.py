@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mcusim.boards import Board
+from mcusim.emulator.bit_bands import bit_bands
 from mcusim.emulator.counters import NordicCounter, NordicTimer, Rp2040Timer, Stm32Timer
 from mcusim.emulator.exceptions import Exceptions
 from mcusim.emulator.images import Image, Segment
@@ -15,6 +16,7 @@ from mcusim.emulator.memories import MemoryRegion
 from mcusim.emulator.peripheral_tables import ChipTable, MemoryTable, chip_of_board
 from mcusim.emulator.peripherals import RegisterBank, Wiring
 from mcusim.emulator.rp2040 import SingleCycleIo
+from mcusim.emulator.rp2040_rom import install_boot_rom
 from mcusim.emulator.rtt import RealTimeTransfer
 from mcusim.emulator.semihosting import GuestMemory, Semihosting
 from mcusim.emulator.system_control import SystemControl
@@ -81,8 +83,13 @@ def boot_machine(
     inside = tuple(s for s in image.segments if s not in beside)
     machine = Machine(replace(image, segments=inside), board, clock_hz=clock_hz)
     for name, area in chip.memories.items():
+        if machine.memories.holds(area.at, 1):
+            continue  # the board's own word on what lies there
         machine.memories.add(MemoryRegion(name, area.at, area.bytes))
-        machine.write(area.at, b"\xff" * area.bytes)
+        if area.copy_of is None:
+            machine.write(area.at, b"\xff" * area.bytes)
+        else:
+            machine.write(area.at, machine.read(area.copy_of, area.bytes))
     for segment in beside:
         machine.write(segment.load_address, segment.data)
     return machine, build_chip(machine, chip, files)
@@ -122,13 +129,16 @@ def build_chip(machine: Machine, table: ChipTable, files: Mapping[str, Path] | N
         lambda: machine.cycles / machine.clock_hz,
         files or {},
     )
-    system = SystemControl(machine, registers, semihosting, {})
+    traps = install_boot_rom(machine) if table.boot_rom else {}
+    system = SystemControl(machine, registers, semihosting, traps)
     wiring = Wiring(machine, timeline, exceptions)
     peripherals = {}
     for name in table.peripherals:
         resolved = table.resolved(name)
         peripherals[name] = _MODELS[resolved.model](name, resolved, wiring)
         machine.attach(peripherals[name])
+    for band in bit_bands(machine):
+        machine.attach(band)
     machine.attach_system(system)
     block = machine.image.symbol("_SEGGER_RTT")
     ram = [(r.address, r.size) for r in machine.memories.regions if not r.is_flash]

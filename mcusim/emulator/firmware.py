@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mcusim.boards import Board
-from mcusim.emulator.chips import Chip, build_chip
+from mcusim.emulator.chips import Chip, boot_machine
 from mcusim.emulator.images import Image, load_image
 from mcusim.emulator.machine import Machine
 from mcusim.emulator.peripheral_tables import ChipTable, chip_of_board, load_chip
@@ -34,7 +34,8 @@ def power_on(
         image: the firmware, or the path of its file.
         board: where it runs.
         clock_hz: clock of the core; the board's own when None.
-        peripherals: table of the chip's registers; that of the board when None.
+        peripherals: a table of registers, by name or as a file whose registers lie over those of
+            the board; that of the board when None.
         files: what the firmware may open by semihosting: its name for a file, and the file.
 
     Returns:
@@ -47,14 +48,12 @@ def power_on(
     """
     if not isinstance(image, Image):
         image = load_image(image)
-    if peripherals is None:
-        table = chip_of_board(board.name)
-    elif isinstance(peripherals, ChipTable):
+    table = chip_of_board(board.name)
+    if isinstance(peripherals, ChipTable):
         table = peripherals
-    else:
-        table = load_chip(Path(peripherals))
-    machine = Machine(image, board, clock_hz=clock_hz)
-    chip = build_chip(machine, table, files)
+    elif peripherals is not None:
+        table = load_chip(peripherals, over=table)
+    machine, chip = boot_machine(image, board, table=table, clock_hz=clock_hz, files=files)
     _listen(machine, chip)
     return machine
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -166,6 +167,8 @@ class PeripheralTable(_Strict):
         model: what it does beyond its registers.
         interrupt: number of its interrupt; of the first, where it has several.
         interrupt_when: pairs of bits that together hold the interrupt, as ``"SR.7 & CR1.7"``.
+        byte_s: what sending one byte takes: its interrupt waits so long, while code that polls
+            finds everything sent at once.
         events: whether the registers from 0x100 on are events of which each holds the interrupt
             where its bit in INTEN is set, as on Nordic's chips.
         set_clear_aliases: whether writes at 0x1000, 0x2000 and 0x3000 further on flip, set and
@@ -185,6 +188,7 @@ class PeripheralTable(_Strict):
     ] = "registers"
     interrupt: Annotated[int, Field(ge=0, lt=496)] | None = None
     interrupt_when: tuple[str, ...] = ()
+    byte_s: Annotated[float, Field(ge=0, le=1)] = 0.0
     events: bool = False
     set_clear_aliases: bool = False
     flash_writable: Annotated[str, Field(pattern=r"^(\w+\.\d+)?$")] = ""
@@ -225,10 +229,12 @@ class MemoryTable(_Strict):
     Attributes:
         at: its address.
         bytes: its size.
+        copy_of: the address whose content shows here too, as flash where the core boots from.
     """
 
     at: _Word
-    bytes: Annotated[int, Field(ge=4, le=0x10_0000)]
+    bytes: Annotated[int, Field(ge=4, le=0x40_0000)]
+    copy_of: _Word | None = None
 
 
 class ChipTable(_Strict):
@@ -280,26 +286,13 @@ class ChipTable(_Strict):
             | {"registers": {**other.registers, **table.registers}}
         )
 
-    def with_more(self, more: ChipTable) -> ChipTable:
-        """This chip with the peripherals of another table over it, register by register."""
-        peripherals = dict(self.peripherals)
-        for name, table in more.peripherals.items():
-            held = peripherals.get(name)
-            if held is not None and held.base == table.base:
-                own = table.model_fields_set - {"registers"}
-                table = held.model_copy(
-                    update={key: getattr(table, key) for key in own}
-                    | {"registers": {**held.registers, **table.registers}}
-                )
-            peripherals[name] = table
-        return self.model_copy(update={"peripherals": peripherals})
 
-
-def load_chip(name: str | Path) -> ChipTable:
+def load_chip(name: str | os.PathLike[str], over: ChipTable | None = None) -> ChipTable:
     """Load a table of peripherals.
 
     Args:
         name: of a table that comes with mcusim, or the path of a ``.toml`` file.
+        over: what the registers of a file are laid over.
 
     Returns:
         The table.
@@ -308,8 +301,8 @@ def load_chip(name: str | Path) -> ChipTable:
         BoardError: there is none, or it is malformed; names file, line and key.
     """
     text = str(name)
-    if text.endswith(".toml") or "/" in text or isinstance(name, Path):
-        return _read(Path(text))
+    if text.endswith(".toml") or "/" in text or isinstance(name, os.PathLike):
+        return _read(Path(name), over)
     path = data_path(*_FOLDER, f"{text}.toml")
     if not path.is_file():
         names = _names()
@@ -331,7 +324,7 @@ def _names() -> list[str]:
     return sorted(path.stem for path in data_path(*_FOLDER).glob("*.toml"))
 
 
-def _read(path: Path) -> ChipTable:
+def _read(path: Path, over: ChipTable | None = None) -> ChipTable:
     try:
         text = path.read_text(encoding="utf-8")
         values: dict[str, Any] = tomllib.loads(text)
@@ -347,9 +340,26 @@ def _read(path: Path) -> ChipTable:
         raise BoardError(f"{path}: nests its values too deep") from None
     values.setdefault("chip", path.stem)
     try:
-        return ChipTable.model_validate(_tuples(values))
+        found = _tuples(values)
+        return ChipTable.model_validate(_laid_over(over, found) if over else found)
     except ValidationError as error:
         raise BoardError(_sentence(path, text, error)) from None
+
+
+def _laid_over(under: ChipTable, values: dict[str, Any]) -> dict[str, Any]:
+    """What a user's file says, over the table of a board: register by register."""
+    merged = under.model_dump()
+    for name, table in values.get("peripherals", {}).items():
+        held = merged["peripherals"].get(name)
+        if held is None or not isinstance(table, dict):
+            merged["peripherals"][name] = table
+            continue
+        registers = table.get("registers", {})
+        own = {key: value for key, value in table.items() if key != "registers"}
+        both = {**held["registers"], **registers} if isinstance(registers, dict) else registers
+        merged["peripherals"][name] = {**held, **own, "registers": both}
+    rest = {key: value for key, value in values.items() if key != "peripherals"}
+    return {**merged, **rest}
 
 
 def _tuples(value: Any) -> Any:

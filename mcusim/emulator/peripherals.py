@@ -80,6 +80,7 @@ class RegisterBank:
 
     def reset(self) -> None:
         """As after reset of the chip."""
+        self._busy_until = 0
         self.values = {offset: register.reset for offset, register in self._known.items()}
 
     def tick(self, cycles: float) -> float | None:
@@ -154,7 +155,7 @@ class RegisterBank:
             writable = register.writable & ~(register.one_clears | register.zero_clears)
             self.values[offset] = held & ~writable | value & writable
         if register.prints:
-            self.wiring.machine.emit(self.name.lower(), bytes([value & 0xFF]))
+            self._send(bytes([value & 0xFF]))
         if register.erases_bytes:
             self._erase(value, register.erases_bytes)
         for name, mask in register.always_sets.items():
@@ -167,7 +168,8 @@ class RegisterBank:
     def update_interrupts(self) -> None:
         """Hold or let go the interrupt line, as the registers say now."""
         if self.table.interrupt is not None:
-            self.wiring.hold_line(self.table.interrupt, self._wants_interrupt())
+            sent = self.wiring.timeline.now >= self._busy_until
+            self.wiring.hold_line(self.table.interrupt, sent and self._wants_interrupt())
 
     def set_bits(self, name: str, mask: int) -> None:
         """Hardware sets bits of a register."""
@@ -177,6 +179,18 @@ class RegisterBank:
     def _change(self, name: str, ones: int, zeros: int) -> None:
         offset = self._offsets[name]
         self.values[offset] = self.values.get(offset, 0) & ~zeros | ones
+
+    def _send(self, data: bytes) -> None:
+        """Bytes leave for whoever listens."""
+        if not data:
+            return
+        self.wiring.machine.emit(self.name.lower(), data)
+        if self.table.byte_s:
+            took = self.table.byte_s * len(data) * self.wiring.machine.clock_hz
+            self._busy_until = self.wiring.timeline.now + int(took)
+            self.wiring.timeline.schedule(
+                f"{self.name} sent", self._busy_until, self.update_interrupts
+            )
 
     def _erase(self, address: int, size: int) -> None:
         """Erase the page of flash that holds an address, if one does."""
@@ -198,10 +212,7 @@ class RegisterBank:
             size = min(self.values[self._offsets[count]], _LONGEST_TRANSFER)
             try:
                 start = self.values[self._offsets[address]]
-                if size:
-                    self.wiring.machine.emit(
-                        self.name.lower(), self.wiring.machine.read(start, size)
-                    )
+                self._send(self.wiring.machine.read(start, size))
             except InputError:
                 size = 0
             self.values[self._offsets[done]] = size

@@ -38,7 +38,7 @@ class SystemControl:
         machine: whose core this is.
         registers: of the private peripheral bus.
         semihosting: answers ``BKPT 0xAB``.
-        traps: answers of other breakpoints by their number, for code that stands in for a ROM.
+        traps: answers of other breakpoints by their address, for code that stands in for a ROM.
     """
 
     name = "system control"
@@ -215,8 +215,8 @@ class SystemControl:
             exit_code = self._semihosting.exit_code
             if exit_code is not None:
                 self._machine.halt(Stop(StopReason.EXITED, f"with code {exit_code}"))
-        elif code & 0xFF in self._traps:
-            self._traps[code & 0xFF]()
+        elif event.pc in self._traps:
+            self._traps[event.pc]()
         else:
             return False
         self._machine.pc = event.pc + 2
