@@ -226,6 +226,30 @@ class BlockCounter:
         self._set("ticks", self._get("ticks") - self._get("taken_ticks"))
         self._set("expected", _NOWHERE)
 
+    def save(self) -> object:
+        """What :meth:`restore` takes back to."""
+        places = np.array(self._places, np.int64)
+        columns = [RECORD["executed"], FELL]
+        return (
+            self._records[np.ix_(places, columns)],
+            self._state[[STATE["ticks"], STATE["expected"], STATE["ring_used"]]].copy(),
+            self._recent(),
+            self._places,
+        )
+
+    def restore(self, saved: Any) -> None:
+        """Forget what was counted since :meth:`save`; blocks that were met stay known."""
+        counted, state, recent, before = saved
+        columns = [RECORD["executed"], FELL]
+        places = np.array(self._places, np.int64)
+        self._records[np.ix_(places, columns)] = 0
+        self._records[np.ix_(places[: len(counted)], columns)] = counted
+        self._state[[STATE["ticks"], STATE["expected"], STATE["ring_used"]]] = state
+        numbers = {place: number for number, place in enumerate(before)}
+        for step, place in enumerate(recent, start=1):
+            at = self._records.ctypes.data + self._places[numbers[place]] * RECORD_BYTES
+            self._state[STATE["ring"] + (int(state[2]) - step) % RING] = at
+
     def read(self) -> Counts:
         """The counts, with the edge that is open taken as taken."""
         places = np.array(self._places, np.int64)

@@ -67,6 +67,7 @@ class StopReason(Enum):
     FAULT = "fault"
     ASLEEP = "asleep, and nothing will wake it"
     INTERRUPTED = "interrupted"
+    PAUSED = "paused"
 
 
 @dataclass(frozen=True)
@@ -304,6 +305,17 @@ class Machine:
             max_seconds=max_seconds,
             max_instructions=max_instructions,
         )
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Execute something that leaves neither registers nor counts behind, only memory."""
+        registers = self.uc.context_save()
+        counted = self.counter.save()
+        try:
+            yield
+        finally:
+            self.counter.restore(counted)
+            self.uc.context_restore(registers)
 
     def sleep(self) -> bool:
         """Let time pass until a peripheral is due.
