@@ -38,8 +38,8 @@ _TABLE_SYMBOLS = (
     "isr_vector",
     "__isr_vectors",
 )
-#: The second is where the RP2040's boot code of 256 bytes comes first.
-_TABLE_OFFSETS = (0, 0x100)
+#: The others are where boot code of an RP2040 comes first.
+_TABLE_OFFSETS = (0, 0x100, 0x200)
 
 
 @dataclass(frozen=True)
