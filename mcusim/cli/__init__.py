@@ -22,6 +22,7 @@ _COMMANDS = {
     "debug": "Show where quantization hurts, layer by layer.",
     "exec": "Run firmware, or one function of it: output, time and energy by function.",
     "networks": "List the networks of the zoo.",
+    "reproduce": "Reproduce a published experiment, published beside predicted.",
     "run": "Estimate what a model takes on a board, and run it on inputs.",
     "verify": "Compare the bits of two runtimes, and say why they differ.",
 }

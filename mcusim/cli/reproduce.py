@@ -1,0 +1,89 @@
+"""``mcusim reproduce``: a published experiment, published beside predicted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mcusim.cli import console
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mcusim.experiments import Reproduction
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option(
+    "--plots",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Save the plots into this folder as SVG.",
+)
+def command(name: str | None, plots: Path | None) -> None:
+    """Print each number that experiment NAME published beside ours, and its conclusions.
+
+    Without NAME the experiments are listed.
+    """
+    from mcusim.experiments import names, reproduce
+    from mcusim.experiments.pages import summary_lines
+
+    if name is None:
+        console.show("\n".join(names()))
+        return
+    with console.progress(f"reproducing {name}"):
+        found = reproduce(name)
+    console.show(found.title)
+    for table in found.tables:
+        console.show(_table(found, table))
+    for claim in found.claims:
+        verdict = {True: "confirmed", False: "NOT CONFIRMED", None: "open"}[claim.confirmed]
+        console.show(f"{verdict}: {claim.text}", f"    {claim.evidence}")
+    console.show("", *summary_lines(found), *(f"! {remark}" for remark in found.remarks))
+    if plots:
+        _save(found, plots)
+
+
+def _table(found: Reproduction, name: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(name, "unit", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("published", "predicted", "90 % or range", "error"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("remarks")
+    for row in found.rows_of(name):
+        reach = "" if row.low is None or row.high is None else f"{row.low:.4g} to {row.high:.4g}"
+        marks = ["outside"] if row.holds is False else []
+        marks += ["seen by the fit"] if row.seen else []
+        table.add_row(
+            row.what,
+            row.unit,
+            "" if row.published is None else f"{row.published:.6g}",
+            "" if row.predicted is None else f"{row.predicted:.4g}",
+            reach,
+            "" if row.error is None else f"{100 * row.error:+.1f} %",
+            "; ".join([*marks, *([row.note] if row.note else [])]),
+        )
+    return table
+
+
+def _save(found: Reproduction, folder: Path) -> None:
+    from mcusim.experiments.plots import plot_svg
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for figure in found.figures:
+        text = plot_svg(figure).encode()
+        path = folder / f"{figure.name}.svg"
+        _write(path, text)
+        console.show(f"wrote {path}")
+
+
+def _write(path: Path, content: bytes) -> None:
+    from mcusim.cli.output_files import write_whole
+
+    write_whole(path, lambda file: file.write(content))
