@@ -52,6 +52,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--html", "html_file", type=_FILE, help="Save a report beside other boards.")
 @click.option("--markdown", "markdown_file", type=_FILE, help="Save a summary as Markdown.")
 @click.option("--csv", "csv_file", type=_FILE, help="Save the layers as CSV.")
+@click.option("--compare", "firmware", type=_FILE, help="Firmware to run the same model in.")
 def command(
     model: str,
     board: str,
@@ -71,7 +72,8 @@ def command(
     html_file: Path | None,
     markdown_file: Path | None,
     csv_file: Path | None,
-) -> None:
+    firmware: Path | None,
+) -> int:
     """Estimate what MODEL takes on a board: time and energy by layer, RAM and flash.
 
     MODEL is a .tflite file or the name of a network (see mcusim networks).
@@ -90,12 +92,13 @@ def command(
             html_file,
             markdown_file,
             csv_file,
+            firmware,
             why or None,
         )
         if any(option is not None for option in one_only):
             raise click.UsageError("--runtime all takes --build, --clock, --fpu and --json only")
         _all_runtimes(model, board, build, clock, fpu, json_file)
-        return
+        return 0
     if period is None and (battery is not None or rest is not None):
         raise click.UsageError(f"--{'battery' if battery else 'rest'} needs --period")
     with console.progress(f"loading {model}"):
@@ -122,6 +125,11 @@ def command(
         save_csv(found, csv_file)
     if input_file:
         _compute(graph, found, input_file, output_file)
+    if firmware:
+        from mcusim.cli.compared import show_comparison
+
+        return 0 if show_comparison(graph, found, firmware) else 1
+    return 0
 
 
 def _all_runtimes(

@@ -11,6 +11,7 @@ from mcusim.boards import CodeTraffic, external_energy_j, price
 from mcusim.emulator.counting import Counts
 from mcusim.emulator.layers import Inference, LayerRun, LayerWatch, run_inference, tensor
 from mcusim.emulator.machine import Machine
+from mcusim.emulator.names import plain_name
 from mcusim.emulator.profile import function_parts
 from mcusim.emulator.timing import EXECUTED, ranges
 from mcusim.errors import FirmwareError, ModelError
@@ -213,8 +214,8 @@ def _layer(
     energy_j = latency_s * board.power.active_w(machine.clock_hz)
     return replace(
         expected,
-        kernel=functions[0].name if functions else ran.function.name,
-        reason=f"executed from {ran.function.name}",
+        kernel=functions[0].name if functions else plain_name(ran.function.name),
+        reason=f"executed from {plain_name(ran.function.name)}",
         instructions=mix,
         cycles_by_cause=cycles,
         latency_s=latency_s,

@@ -10,6 +10,7 @@ import numpy as np
 
 from mcusim.emulator.counting import Counts
 from mcusim.emulator.machine import Machine, Stop
+from mcusim.emulator.names import plain_name
 from mcusim.emulator.timing import ranges
 from mcusim.estimates import PartEstimate
 
@@ -155,7 +156,7 @@ def _by_function(machine: Machine, counts: Counts) -> Mapping[int, tuple[str, li
     groups: dict[int, tuple[str, list[int]]] = {}
     for number in np.flatnonzero(counts.executed):
         function = machine.image.function_at(counts.blocks[number].address)
-        at, name = (function.address, function.name) if function else (-1, _UNNAMED)
+        at, name = (function.address, plain_name(function.name)) if function else (-1, _UNNAMED)
         groups.setdefault(at, (name, []))[1].append(int(number))
     return groups
 
