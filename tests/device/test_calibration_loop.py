@@ -36,18 +36,22 @@ def uncached(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("time_scale", "fetch_wait_scale"), [(1.13, 0.7), (0.9, 1.6)])
+@pytest.mark.parametrize(
+    "scales",
+    [
+        {"time_scale": 1.13, "fetch_wait_scale": 0.7, "constant_wait_scale": 1.3},
+        {"time_scale": 0.9, "fetch_wait_scale": 1.6, "constant_wait_scale": 0.5},
+    ],
+)
 def test_shifted_parameters_are_recovered(
-    time_scale: float, fetch_wait_scale: float, uncached: Path, tmp_path: Path
+    scales: dict[str, float], uncached: Path, tmp_path: Path
 ) -> None:
     """Nothing but the report goes from the board to the fit."""
     shifted = Calibration(
         measured_on="nothing",
         runs=1,
         software=(DEVICE,),
-        time_scale=time_scale,
-        fetch_wait_scale=fetch_wait_scale,
-        constant_wait_scale=1.0,
+        **scales,
         measured_over_predicted_low=1.0,
         measured_over_predicted_high=1.0,
     )
@@ -60,9 +64,8 @@ def test_shifted_parameters_are_recovered(
     assert "ds-cnn: 12 layers computed the same bits as mcusim" in output
     found = calibrate(uncached, runs)
     assert not found.refused
-    assert found.fit.fitted == ("time_scale", "fetch_wait_scale")
-    assert found.fit.parameters.time_scale == pytest.approx(time_scale, rel=0.02)
-    assert found.fit.parameters.fetch_wait_scale == pytest.approx(fetch_wait_scale, rel=0.02)
+    assert found.fit.fitted == tuple(scales)
+    assert vars(found.fit.parameters) == pytest.approx(scales, rel=0.02)
     assert 'software = ["device bench-m4"]' in found.toml(tmp_path)
 
 

@@ -83,6 +83,27 @@ static uint32_t load_flash(void)
     return sum_of(flash);
 }
 
+/* Words that lie within the code, which compilers read so where no instruction holds them. */
+static uint32_t load_literal(void)
+{
+    uint32_t sum = 0;
+    for (int32_t i = 0; i < TURNS; i++) {
+        uint32_t a, b;
+        __asm__ volatile(".rept 8\n\t"
+                         "ldr %0, 9f\n\t"
+                         "ldr %1, 7f\n\t"
+                         ".endr\n\t"
+                         "b 8f\n\t"
+                         ".balign 4\n"
+                         "9: .word 1\n"
+                         "7: .word 2\n"
+                         "8:"
+                         : "=l"(a), "=l"(b));
+        sum += a + b;
+    }
+    return sum;
+}
+
 static uint32_t load_ram(void)
 {
     return sum_of(ram);
@@ -106,6 +127,7 @@ const struct microbenchmark microbenchmarks[] = {
     {"branches", branches},
     {"straight_code", straight_code},
     {"load_flash", load_flash},
+    {"load_literal", load_literal},
     {"store_ram", store_ram}, /* leaves what load_ram adds up */
     {"load_ram", load_ram},
 };
