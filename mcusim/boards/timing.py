@@ -126,8 +126,8 @@ def _fetch_cycles(path: MemoryPath, code: CodeTraffic, cycles_per_byte: float) -
     A line that is read anew waits in full where a branch leads to it. One that follows in order
     does so too without prefetch; with it, only for what reading takes longer than executing the
     line before, or what is left of it behind a branch's target. A cache serves loops whose code it
-    holds. One that keeps only what branches waited for holds the targets, while the lines after
-    them are read ahead again at each turn.
+    holds, once it has read it. One that keeps only what branches waited for holds the targets,
+    while the lines after them are read ahead again at each turn.
     """
     wait = path.wait_cycles
     if not wait:
@@ -149,7 +149,8 @@ def _fetch_cycles(path: MemoryPath, code: CodeTraffic, cycles_per_byte: float) -
     cycles = missing * (entered * wait + ahead)
     if path.prefetch and path.icache_holds == "targets":
         cycles += (1 - missing) * ahead
-    return float(cycles.sum())
+    first_lines = (code.footprint_bytes * (missing < 1)).max(initial=0.0) / line
+    return float(cycles.sum() + first_lines * (late if path.prefetch else wait))
 
 
 def _missing(path: MemoryPath, code: CodeTraffic) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -99,7 +99,7 @@ def test_code_waits_where_firmware_leaves_the_cache_off(tmp_path):
     path.write_text('base = "nrf52840-dk"\n[flash]\nicache_on = false # startup code\n')
     code = MemoryTraffic(CodeTraffic.of([200], [3_200], [100]))
     on, off = (price(load_board(name), 64e6, WORK, code).fetch for name in ("nrf52840-dk", path))
-    assert on == 0
+    assert on < 2 * 200 / 16 * 1.1  # each line once
     assert off > 2 * 100
 
 
