@@ -5,6 +5,31 @@
 
 #ifdef __ARM_FEATURE_DSP
 #include <arm_acle.h>
+
+/* What CMSIS has macros for, and ACLE no intrinsics. */
+static inline uint32_t bytes_0_2(uint32_t x) {
+  uint32_t y;
+  __asm("uxtb16 %0, %1" : "=r"(y) : "r"(x));
+  return y;
+}
+
+static inline uint32_t bytes_1_3(uint32_t x) {
+  uint32_t y;
+  __asm("uxtb16 %0, %1, ror #8" : "=r"(y) : "r"(x));
+  return y;
+}
+
+static inline uint32_t low_halves(uint32_t low, uint32_t high) {
+  uint32_t y;
+  __asm("pkhbt %0, %1, %2, lsl #16" : "=r"(y) : "r"(low), "r"(high));
+  return y;
+}
+
+static inline uint32_t high_halves(uint32_t low, uint32_t high) {
+  uint32_t y;
+  __asm("pkhtb %0, %1, %2, asr #16" : "=r"(y) : "r"(high), "r"(low));
+  return y;
+}
 #endif
 
 /* Clamped before it is rounded, half to even, as ONNX's QuantizeLinear rounds. */
@@ -79,11 +104,10 @@ void dnn_matvec_u8(const uint8_t *weights, const dnn_column *column, const int32
       memcpy(&low, column + k, 4);
       memcpy(&high, column + k + 2, 4);
       weights += 4;
-      const int16x2_t even = __ssub16((int16x2_t)__uxtb16((uint8x4_t)quad), (int16x2_t)zero_pair);
-      const int16x2_t odd =
-          __ssub16((int16x2_t)__uxtb16((uint8x4_t)(quad >> 8)), (int16x2_t)zero_pair);
-      sum = __smlad(even, (int16x2_t)((low & 0xffffu) | (high << 16)), sum);
-      sum = __smlad(odd, (int16x2_t)((low >> 16) | (high & 0xffff0000u)), sum);
+      const int16x2_t even = __ssub16((int16x2_t)bytes_0_2(quad), (int16x2_t)zero_pair);
+      const int16x2_t odd = __ssub16((int16x2_t)bytes_1_3(quad), (int16x2_t)zero_pair);
+      sum = __smlad(even, (int16x2_t)low_halves(low, high), sum);
+      sum = __smlad(odd, (int16x2_t)high_halves(low, high), sum);
     }
     for (; k < columns; ++k) sum += (*weights++ - weight_zero) * column[k];
 #else
