@@ -2,63 +2,81 @@
 #include "dsp.h"
 #include "kernels.h"
 
-static int8_t stored(const struct mcusim_scaling *scaling, int32_t channel, int32_t sum)
+static int8_t stored(const struct mcusim_scaling *scaling, int32_t channel, uint32_t sum)
 {
     int32_t at = scaling->per_channel ? channel : 0;
-    int32_t scaled = rescale(sum, scaling->multipliers[at], scaling->shifts[at]);
+    int32_t scaled = rescale((int32_t)sum, scaling->multipliers[at], scaling->shifts[at]);
     return (int8_t)clamp(scaled + scaling->output_offset, scaling->low, scaling->high);
 }
 
-static uint32_t plain_sum(const struct mcusim_scaling *scaling, int32_t depth, const int8_t *input,
-                          const int8_t *weights, uint32_t sum)
+/* What the weights' offset adds to the sum of every channel: sums wrap, so that it may come first.
+ */
+static uint32_t share_of_filter_offset(const struct mcusim_scaling *scaling, int32_t depth,
+                                       const int8_t *input)
+{
+    uint32_t sum = 0;
+    if (scaling->filter_offset == 0)
+        return 0;
+    for (int32_t i = 0; i < depth; i++)
+        sum += (uint32_t)(input[i] + scaling->input_offset);
+    return sum * (uint32_t)scaling->filter_offset;
+}
+
+static uint32_t one_sum(int32_t offset, int32_t depth, const int8_t *input, const int8_t *weights,
+                        uint32_t sum)
 {
     for (int32_t i = 0; i < depth; i++)
-        sum += (uint32_t)((input[i] + scaling->input_offset) *
-                          (weights[i] + scaling->filter_offset));
+        sum += (uint32_t)((input[i] + offset) * weights[i]);
     return sum;
 }
 
-#if MCUSIM_DSP
-/* Two rows of weights share the widened inputs: eight products a turn. */
-static void two_sums(const struct mcusim_scaling *scaling, int32_t depth, const int8_t *input,
-                     const int8_t *first, const int8_t *second, int32_t sums[2])
+/* Two rows of weights share the inputs, with their offset. */
+static void two_sums(int32_t offset, int32_t depth, const int8_t *input, const int8_t *first,
+                     const int8_t *second, uint32_t sums[2])
 {
-    int32_t offset = in_both(scaling->input_offset), filter = in_both(scaling->filter_offset);
-    int32_t a = sums[0], b = sums[1];
-    int32_t i = 0;
-    for (; i + 4 <= depth; i += 4) {
-        int32_t word = load_four(input + i);
-        int32_t even = even_bytes(offset, word), odd = odd_bytes(offset, word);
-        word = load_four(first + i);
-        a = __smlad(even, even_bytes(filter, word), a);
-        a = __smlad(odd, odd_bytes(filter, word), a);
-        word = load_four(second + i);
-        b = __smlad(even, even_bytes(filter, word), b);
-        b = __smlad(odd, odd_bytes(filter, word), b);
+    uint32_t a = sums[0], b = sums[1];
+    const int8_t *end = input + depth;
+#if MCUSIM_DSP
+    int32_t both = in_both(offset);
+    for (; end - input >= 4; input += 4, first += 4, second += 4) {
+        int32_t inputs = load_four(input), one = load_four(first), other = load_four(second);
+        int32_t even = even_bytes(both, inputs), odd = odd_bytes(both, inputs);
+        a = (uint32_t)__smlad(even, even_bytes(0, one), (int32_t)a);
+        a = (uint32_t)__smlad(odd, odd_bytes(0, one), (int32_t)a);
+        b = (uint32_t)__smlad(even, even_bytes(0, other), (int32_t)b);
+        b = (uint32_t)__smlad(odd, odd_bytes(0, other), (int32_t)b);
     }
-    sums[0] = (int32_t)plain_sum(scaling, depth - i, input + i, first + i, (uint32_t)a);
-    sums[1] = (int32_t)plain_sum(scaling, depth - i, input + i, second + i, (uint32_t)b);
-}
 #endif
+    while (input < end) {
+        int32_t value = *input++ + offset;
+        a += (uint32_t)(value * *first++);
+        b += (uint32_t)(value * *second++);
+    }
+    sums[0] = a;
+    sums[1] = b;
+}
 
 void mcusim_row_s8(const struct mcusim_scaling *scaling, int32_t depth, int32_t channels,
                    const int8_t *input, const int8_t *weights, const int32_t *bias, int8_t *output)
 {
+    uint32_t every = share_of_filter_offset(scaling, depth, input);
+    int32_t offset = scaling->input_offset;
     int32_t channel = 0;
-#if MCUSIM_DSP
     for (; channel + 2 <= channels; channel += 2) {
-        int32_t sums[2] = {bias ? bias[channel] : 0, bias ? bias[channel + 1] : 0};
-        two_sums(scaling, depth, input, weights, weights + depth, sums);
+        uint32_t sums[2] = {every, every};
+        if (bias) {
+            sums[0] += (uint32_t)bias[channel];
+            sums[1] += (uint32_t)bias[channel + 1];
+        }
+        two_sums(offset, depth, input, weights, weights + depth, sums);
         output[channel] = stored(scaling, channel, sums[0]);
         output[channel + 1] = stored(scaling, channel + 1, sums[1]);
         weights += 2 * depth;
     }
-#endif
-    for (; channel < channels; channel++) {
-        uint32_t sum = bias ? (uint32_t)bias[channel] : 0;
-        sum = plain_sum(scaling, depth, input, weights, sum);
-        output[channel] = stored(scaling, channel, (int32_t)sum);
-        weights += depth;
+    if (channel < channels) {
+        uint32_t sum = bias ? every + (uint32_t)bias[channel] : every;
+        sum = one_sum(offset, depth, input, weights, sum);
+        output[channel] = stored(scaling, channel, sum);
     }
 }
 
