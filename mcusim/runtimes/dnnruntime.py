@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -28,6 +29,11 @@ __all__ = ["flash", "has_simd", "own_calls", "plan"]
 #: hold a pointer, a type and a shape of up to four dimensions.
 _ALIGNMENT = 4
 _DESCRIPTOR_BYTES = 4 + 4 + 4 * 4
+
+_NOT_PUBLIC = (
+    "dnnruntime is not public: its kernels are our own reading of the paper, and the interval "
+    "reaches to the other plausible one"
+)
 
 #: Operators for which nothing runs: their output is their input, seen otherwise.
 _VIEWS = ("RESHAPE", "PAD")
@@ -58,12 +64,17 @@ def plan(graph: Graph, core: str, single_rounding: bool) -> Plan:
     scratch = {node.index: column_bytes(node, simd) for node in main.nodes}
     aliases = {n.output().index: n.input(0).index for n in main.nodes if n.name in _VIEWS}
     layers = tuple(
-        LayerPlan(node, calls[node.index], scratch[node.index])
+        LayerPlan(node, _with_warning(calls[node.index]), scratch[node.index])
         for node in main.nodes
         if calls[node.index]
     )
     buffers = computed_buffers(graph, aliases, scratch, "unrolled window")
     return Plan(graph, NAME, layers, None, None, None, first_fit(buffers))
+
+
+def _with_warning(calls: tuple[KernelCall, ...]) -> tuple[KernelCall, ...]:
+    first = replace(calls[0], warnings=(*calls[0].warnings, _NOT_PUBLIC))
+    return (first, *calls[1:])
 
 
 def own_calls(graph: Graph, runtime: Runtime) -> dict[int, tuple[KernelCall, ...]]:
