@@ -25,8 +25,10 @@ __all__ = ["install_boot_rom"]
 _SIZE = 0x4000
 _FLASH = 0x1000_0000
 _FUNCTIONS, _DATA, _LOOKUP, _TABLES, _STUBS = 0x100, 0x180, 0x040, 0x200, 0x400
+_TABLE_BYTES = 0x90
 _BREAKPOINT, _RETURN = 0xBE00, 0x4770
 _VERSION = 2
+_STACK = 0x2004_1F00
 
 #: rom_table_lookup(table, code): pairs of a code and an address, until a code of 0.
 _LOOKUP_CODE = (
@@ -55,11 +57,13 @@ def install_boot_rom(machine: Machine) -> Mapping[int, Callable[[], None]]:
     for code, answer in memory_routines.by_code().items():
         functions += struct.pack("<2sH", code.encode(), stub(answer))
     for number, (code, is_double) in enumerate((("SF", False), ("SD", True))):
-        table = _TABLES + 0x80 * number
+        table = _TABLES + _TABLE_BYTES * number
+        rom[table - 2] = len(FLOAT_ROUTINES)  # the SDK makes sure that it knows them all
         for place, routine in enumerate(FLOAT_ROUTINES):
             answer = memory_routines.float_routine(routine, is_double)
             struct.pack_into("<I", rom, table + 4 * place, stub(answer))
         data += struct.pack("<2sH", code.encode(), table)
+    struct.pack_into("<II", rom, 0, _STACK, _LOOKUP | 1)
     struct.pack_into("<2sBB", rom, 0x10, b"Mu", 1, _VERSION)
     struct.pack_into("<HHH", rom, 0x14, _FUNCTIONS, _DATA, _LOOKUP | 1)
     struct.pack_into(f"<{len(_LOOKUP_CODE)}H", rom, _LOOKUP, *_LOOKUP_CODE)
