@@ -88,6 +88,7 @@ class LayerEstimate(PartEstimate):
         macs: multiply-accumulates, those on padding included.
         scratch_bytes: scratch buffers in the arena.
         misaligned_accesses: accesses that words at odd addresses take beyond their first.
+        latency_interval_s: low and high, 90 %; wider than the network's, whose layers average out.
     """
 
     index: int
@@ -97,6 +98,7 @@ class LayerEstimate(PartEstimate):
     macs: int
     scratch_bytes: int
     misaligned_accesses: float = 0.0
+    latency_interval_s: tuple[float, float] = (0.0, 0.0)
 
     @property
     def family(self) -> str:
@@ -144,6 +146,7 @@ class Estimate:
         flash: what lies in flash, by part.
         latency_interval_s: low and high, 90 %.
         energy_interval_j: low and high, 90 %.
+        flash_interval_bytes: low and high, 90 %; None where no program was counted.
         warnings: what a user must know, those of layers included.
     """
 
@@ -162,6 +165,7 @@ class Estimate:
     flash: tuple[FlashPart, ...]
     latency_interval_s: tuple[float, float]
     energy_interval_j: tuple[float, float]
+    flash_interval_bytes: tuple[int, int] | None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -204,6 +208,12 @@ class Estimate:
         return None if self.memory is None else self.memory.arena_bytes
 
     @property
+    def arena_interval_bytes(self) -> tuple[int, int] | None:
+        """The arena twice: it is exact, to the byte, on every counted program; None if unknown."""
+        arena = self.arena_bytes
+        return None if arena is None else (arena, arena)
+
+    @property
     def ram_bytes(self) -> int | None:
         """Tensor arena and variables; the stack comes on top. None if the arena is unknown."""
         arena = self.arena_bytes
@@ -242,6 +252,7 @@ class Estimate:
             "macs": self.macs,
             "instructions": self.instructions.to_dict(),
             "arena_bytes": self.arena_bytes,
+            "arena_interval_bytes": _listed(self.arena_interval_bytes),
             "memory": self.memory
             and {
                 "head_bytes": self.memory.head_bytes,
@@ -251,6 +262,7 @@ class Estimate:
             "ram_bytes": self.ram_bytes,
             "static_ram": [vars(part) for part in self.static_ram],
             "flash_bytes": self.flash_bytes,
+            "flash_interval_bytes": _listed(self.flash_interval_bytes),
             "flash": [vars(part) for part in self.flash],
             "layers": [_layer_dict(layer) for layer in self.layers],
             "invoke": _part_dict(self.invoke),
@@ -258,6 +270,10 @@ class Estimate:
             "allocate": _part_dict(self.allocate),
             "warnings": list(self.warnings),
         }
+
+
+def _listed(bounds: tuple[int, int] | None) -> list[int] | None:
+    return None if bounds is None else list(bounds)
 
 
 def _calibration_dict(fitted: Calibration | None) -> dict[str, Any] | None:
@@ -299,5 +315,6 @@ def _layer_dict(layer: LayerEstimate) -> dict[str, Any]:
         "macs": layer.macs,
         "scratch_bytes": layer.scratch_bytes,
         "misaligned_accesses": layer.misaligned_accesses,
+        "latency_interval_s": list(layer.latency_interval_s),
         **_part_dict(layer),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mcusim.boards import (
     PLACES,
@@ -15,10 +15,12 @@ from mcusim.boards import (
     Power,
     Regulator,
     external_energy_j,
+    half_width,
     price,
     widened,
     without_fpu,
 )
+from mcusim.boards.bounds import Range
 from mcusim.closed_estimates import by_factor, nothing_known
 from mcusim.errors import InputError, ModelError
 from mcusim.estimates import (
@@ -33,7 +35,15 @@ from mcusim.instruction_mix import InstructionMix
 from mcusim.kernels.closest import PricedBuild, closest_profile
 from mcusim.kernels.contract import KernelCall
 from mcusim.layer_traffic import code_traffic, layer_traffic
-from mcusim.runtimes import LayerPlan, Plan, flash, legacy_q7, plan, static_ram
+from mcusim.runtimes import (
+    LayerPlan,
+    Plan,
+    flash,
+    flash_half_width,
+    legacy_q7,
+    plan,
+    static_ram,
+)
 from mcusim.runtimes.closed import BUILD as CLOSED_BUILD
 from mcusim.runtimes.closed import ClosedRuntime, closed_runtime, constants_part
 
@@ -118,7 +128,7 @@ def estimate(
         build,
         rate_hz,
         places,
-        layers,
+        _bounded(layers, time),
         invoke,
         pricing.part(_known(planned.construct)),
         pricing.part(_known(planned.allocate)),
@@ -127,6 +137,7 @@ def estimate(
         flash(planned, board.core.profile, build),
         (latency_s * time[0], latency_s * time[1]),
         (energy_j * energy[0], energy_j * energy[1]),
+        _flash_interval(planned, board.core.profile, build),
         _warnings(board, software, layers),
     )
 
@@ -159,7 +170,7 @@ def _closed(
         CLOSED_BUILD,
         rate_hz,
         places,
-        layers,
+        _bounded(layers, time),
         nothing_known(),
         nothing_known(),
         nothing_known(),
@@ -168,6 +179,7 @@ def _closed(
         (constants_part(planned),),
         (latency_s * time[0], latency_s * time[1]),
         (energy_j * energy[0], energy_j * energy[1]),
+        None,
         (closed.warning,),
     )
 
@@ -340,6 +352,23 @@ def _placement(board: Board, given: Mapping[str, str]) -> dict[str, str]:
 def _suggestion(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+
+
+def _bounded(layers: Iterable[LayerEstimate], time: Range) -> tuple[LayerEstimate, ...]:
+    """The layers with intervals: their network's, and what a layer differs by beside it."""
+    low, high = widened(time, half_width("layer", "in network"))
+    return tuple(
+        replace(layer, latency_interval_s=(low * layer.latency_s, high * layer.latency_s))
+        for layer in layers
+    )
+
+
+def _flash_interval(planned: Plan, core: str, build: str) -> tuple[int, int] | None:
+    width = flash_half_width(planned, core, build)
+    if width is None:
+        return None
+    total = sum(part.size_bytes for part in flash(planned, core, build))
+    return math.floor(total * math.exp(-width)), math.ceil(total * math.exp(width))
 
 
 def _profile_error(parts: Sequence[PartEstimate]) -> float:

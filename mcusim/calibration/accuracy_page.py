@@ -19,6 +19,7 @@ from mcusim.calibration.accuracy_tables import (
     fits_table,
     heim_table,
     known_table,
+    layers_table,
     ordered_rows,
     orderings,
     table,
@@ -93,6 +94,11 @@ def _lines() -> Iterator[str]:
     yield ""
     yield ROWS["intervals"]
     yield from coverage_table()
+    yield ""
+    yield "## Layers and kernels alone"
+    yield ""
+    yield ROWS["layers"]
+    yield from layers_table()
     yield ""
     yield "## Closed runtimes"
     yield ""

@@ -18,6 +18,7 @@ from mcusim.calibration.held_out import (
     held_out_latency,
     held_out_power,
 )
+from mcusim.calibration.measured_layers import measured_layers
 from mcusim.calibration.own_scales import board_fits, joint_fit, known_runs, log_error
 from mcusim.calibration.published import PublishedRun, published_runs
 
@@ -29,6 +30,7 @@ __all__ = [
     "fits_table",
     "heim_table",
     "known_table",
+    "layers_table",
     "mean",
     "ordered_rows",
     "orderings",
@@ -151,6 +153,19 @@ def coverage_table() -> Iterator[str]:
             share = f"{100 * one.inside / one.runs:.0f} %"
             rows.append([name, one.distance, str(one.runs), str(one.inside), share, width])
     return table(("of", "distance", "runs", "inside", "share", "width"), rows, 4)
+
+
+def layers_table() -> Iterator[str]:
+    """Every timed layer, which no fit has seen."""
+    rows = []
+    for layer in measured_layers():
+        inside = layer.low <= layer.cycles <= layer.high
+        between = f"{layer.low:,.0f} to {layer.high:,.0f}{'' if inside else ' **out**'}"
+        name = f"{layer.network}, {layer.operator}"
+        cells = [layer.source, layer.board, name, f"{layer.cycles:,.0f}"]
+        rows.append([*cells, f"{layer.predicted:,.0f}", between, percent(layer.residual)])
+    head = ("source", "priced as", "layer", "published cycles", "predicted", "90 %", "error")
+    return table(head, rows, 4)
 
 
 def closed_table() -> Iterator[str]:

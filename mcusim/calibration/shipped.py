@@ -32,6 +32,7 @@ from mcusim.calibration.held_out import (
     held_out_power,
     width_at,
 )
+from mcusim.calibration.measured_layers import layer_spread, measured_layers
 from mcusim.calibration.own_scales import (
     COMPARED_WITH,
     BoardFit,
@@ -191,6 +192,14 @@ def _intervals() -> dict[str, Any]:
     # Kernels of a library without a measured run are as far as a core without one.
     width = round(_UNMEASURED * latency["core"]["half_width"], 4)
     latency["library"] = {"half_width": width, "runs": 0, "boards": 0}
+    spread = layer_spread()
+    intervals["layer"] = {
+        "in network": {
+            "half_width": round(half_width(spread), 4),
+            "runs": len(spread),
+            "boards": len({layer.board for layer in measured_layers()}),
+        }
+    }
     return {
         "schema": "mcusim/intervals/1",
         "written_by": _COMMAND,

@@ -9,7 +9,7 @@ from mcusim.runtimes.plan import (
     Plan,
     RamPart,
 )
-from mcusim.runtimes.program_memory import flash, static_ram
+from mcusim.runtimes.program_memory import flash, flash_half_width, static_ram
 from mcusim.runtimes.selection import (
     RUNTIMES,
     Runtime,
@@ -31,6 +31,7 @@ __all__ = [
     "Runtime",
     "canonical_runtime",
     "flash",
+    "flash_half_width",
     "known_runtimes",
     "plan",
     "select",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +16,7 @@ from mcusim.resources import data_path
 from mcusim.runtimes import dnnruntime, legacy_q7, utensor
 from mcusim.runtimes.plan import FlashPart, Plan, RamPart
 
-__all__ = ["SECTIONS", "FunctionSizes", "flash", "function_sizes", "static_ram"]
+__all__ = ["SECTIONS", "FunctionSizes", "flash", "flash_half_width", "function_sizes", "static_ram"]
 
 #: Sections of a program, in the order of the size tables.
 SECTIONS = ("text", "rodata", "data", "bss")
@@ -225,6 +226,23 @@ def _model_part(plan: Plan) -> FlashPart:
 def _fit() -> Mapping[str, Any]:
     content: Mapping[str, Any] = json.loads(data_path("calibration", "flash_tflm.json").read_text())
     return content
+
+
+def flash_half_width(plan: Plan, core: str, build: str) -> float | None:
+    """Half the width of a 90 % interval of the logarithm of :func:`flash`; None if unknown.
+
+    Of a build whose firmware was counted, its error on programs kept out of the fit; where the
+    sizes are scaled to another core, as much again as that scales them.
+
+    Args:
+        plan: as for :func:`flash`.
+        core: as for :func:`flash`.
+        build: as for :func:`flash`.
+    """
+    if plan.runtime in (legacy_q7.RUNTIME, DNNRUNTIME, UTENSOR):
+        return None
+    known = _build(plan.runtime, core, build)
+    return math.hypot(known.fit["held_out_error"], math.log(known.factors["text"]))
 
 
 def _build(runtime: str, core: str, build: str) -> _Build:

@@ -1,0 +1,67 @@
+"""Every figure carries an interval, wider the further a run is from what was measured."""
+
+import math
+
+import pytest
+
+import mcusim
+from mcusim.boards import half_width
+from mcusim.calibration.measured_layers import measured_layers
+
+
+def relative(board, runtime="cmsis-nn", build="gcc-O3", model="ds-cnn"):
+    """High over low of the interval of time."""
+    found = mcusim.estimate(mcusim.load_model(model), mcusim.load_board(board), runtime, build)
+    return found.latency_interval_s[1] / found.latency_interval_s[0]
+
+
+def test_intervals_widen_with_the_distance_from_measured_runs():
+    measured = relative("nucleo-l4r5zi")
+    never = relative("nucleo-f429zi")
+    no_such_core = relative("ek-ra8d1")
+    assert measured < never < no_such_core
+
+
+def test_kernels_that_were_never_measured_carry_more():
+    assert relative("nucleo-l4r5zi", "tflm") > 1.5 * relative("nucleo-l4r5zi")
+    assert relative("nucleo-f429zi", "tflm") > relative("nucleo-f429zi")
+
+
+def test_layers_are_less_sure_than_their_network():
+    found = mcusim.estimate(mcusim.load_model("ds-cnn"), mcusim.load_board("nucleo-l4r5zi"))
+    low, high = found.latency_interval_s
+    for layer in found.layers:
+        below, above = layer.latency_interval_s
+        assert below <= layer.latency_s <= above
+        if layer.latency_s:
+            assert above / below > high / low
+    assert found.to_dict()["layers"][0]["latency_interval_s"] == list(
+        found.layers[0].latency_interval_s
+    )
+
+
+def test_timed_layers_lie_within_the_intervals_of_layers():
+    """No fit has seen them: an EFR32MG24 (Silicon Labs) and an Apollo510 (Ambiq)."""
+    layers = measured_layers()
+    assert len(layers) == 9
+    assert sum(layer.low <= layer.cycles <= layer.high for layer in layers) >= 8
+
+
+def test_memory_is_exact_where_it_is_and_bounded_where_it_is_not():
+    board = mcusim.load_board("nucleo-l4r5zi")
+    found = mcusim.estimate(mcusim.load_model("ds-cnn"), board)
+    assert found.arena_interval_bytes == (found.arena_bytes, found.arena_bytes)
+    low, high = found.flash_interval_bytes
+    assert low < found.flash_bytes < high
+    assert high / low < 1.02
+    scaled = mcusim.estimate(mcusim.load_model("ds-cnn"), mcusim.load_board("nucleo-f767zi"))
+    wider = scaled.flash_interval_bytes
+    assert wider[1] / wider[0] >= high / low
+    unknown = mcusim.estimate(mcusim.load_model("conv-16-mnist"), board, "cmsis-nn@q7")
+    assert unknown.flash_interval_bytes is None
+
+
+@pytest.mark.parametrize("quantity", ["latency", "power"])
+def test_a_width_is_a_share_between_nothing_and_half(quantity):
+    for distance in ("network", "software", "board"):
+        assert 0.01 < half_width(quantity, distance) < math.log(1.5)
