@@ -10,6 +10,7 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
+from mcusim.emulator.names import plain_name
 from mcusim.errors import ImageError
 
 __all__ = [
@@ -162,7 +163,8 @@ class Image:
         function = self.function_at(address)
         if function:
             offset = address - function.address
-            notes.append(f"{function.name}+{offset:#x}" if offset else function.name)
+            name = plain_name(function.name)
+            notes.append(f"{name}+{offset:#x}" if offset else name)
         line = self.line_at(address)
         if line:
             notes.append(f"{Path(line[0]).name}:{line[1]}")

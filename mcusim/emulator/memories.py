@@ -57,11 +57,17 @@ class Memories:
                 key=lambda region: region.address,
             )
         )
-        from unicorn import UC_PROT_ALL, UC_PROT_EXEC, UC_PROT_READ
+        from unicorn import UC_PROT_ALL, UC_PROT_EXEC, UC_PROT_READ, UcError
 
         for region in self.regions:
             access = UC_PROT_READ | UC_PROT_EXEC if region.is_flash else UC_PROT_ALL
-            uc.mem_map(region.address, -(-region.size // _PAGE) * _PAGE, access)
+            try:
+                uc.mem_map(region.address, -(-region.size // _PAGE) * _PAGE, access)
+            except UcError:
+                raise InputError(
+                    f"{board.name}: `regions.{region.name}` cannot be mapped: it overlaps another, "
+                    "does not begin at a multiple of 4096, or is larger than this computer's memory"
+                ) from None
             if region.is_flash:  # erased, as boot code finds out what was programmed
                 uc.mem_write(region.address, b"\xff" * region.size)
 

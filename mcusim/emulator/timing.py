@@ -17,7 +17,7 @@ from mcusim.boards import (
     external_energy_j,
     price,
 )
-from mcusim.emulator.blocks import Block
+from mcusim.emulator.blocks import Block, Ending
 from mcusim.emulator.counting import Counts
 from mcusim.emulator.memories import Memories
 from mcusim.estimates import PartEstimate
@@ -28,6 +28,8 @@ __all__ = ["EXECUTED", "BlockPricing", "ranges"]
 #: What stands for a kernel profile where instructions were executed.
 EXECUTED = "executed"
 _LITERAL_BYTES = 4.0
+#: So many that what happens once is nothing beside them.
+_TURNS = 1e6
 
 
 @dataclass(frozen=True)
@@ -45,18 +47,22 @@ class BlockPricing:
     memories: Memories
 
     def block_cycles(self, block: Block) -> float:
-        """Cycles of one execution of a block, the branch at its end not taken.
+        """Cycles of one execution of a block, without those of a taken branch at its end.
 
-        Code that is executed now is taken to stay in an instruction cache, if there is one.
+        Code that is executed now is taken to stay in an instruction cache, if there is one. What
+        follows a branch's target in order is not fetched in vain, so that a block which ends in a
+        branch is priced with it, and :meth:`taken_cycles` are taken off.
         """
         size = float(block.size)
-        code = CodeTraffic.of([size], [size], [0.0])
-        return self._cycles(InstructionMix(block.vector), code, [block])
+        if block.ending is Ending.FALLS_THROUGH:
+            return self._cycles(InstructionMix(block.vector), size, 0.0, block)
+        mix = InstructionMix(block.vector) + InstructionMix.of({"taken_unconditional": 1})
+        return max(0.0, self._cycles(mix, size, 1.0, block) - self.taken_cycles())
 
     def taken_cycles(self) -> float:
         """Cycles of a branch that is taken, beside those of its block."""
         mix = InstructionMix.of({"taken_unconditional": 1})
-        return self._cycles(mix, CodeTraffic.of([0.0], [0.0], [1.0]), [])
+        return self._cycles(mix, 0.0, 1.0, None)
 
     def part(self, name: str, counts: Counts) -> PartEstimate:
         """Price some blocks together.
@@ -94,16 +100,19 @@ class BlockPricing:
             error=0.0,
         )
 
-    def _cycles(self, mix: InstructionMix, code: CodeTraffic, blocks: Sequence[Block]) -> float:
+    def _cycles(self, mix: InstructionMix, size: float, taken: float, block: Block | None) -> float:
+        """Cycles of one of many executions in turn: the first, which fills caches, is like none."""
+        code = CodeTraffic.of([size], [size * _TURNS], [taken * _TURNS])
+        blocks = [block] if block else []
         place = self._place(blocks)
-        literals = _literals(blocks, np.ones(len(blocks)))
-        return price(
+        priced = price(
             self.board,
             self.clock_hz,
-            mix,
-            MemoryTraffic(code, literals),
+            mix.scaled(_TURNS),
+            MemoryTraffic(code, _literals(blocks, np.full(len(blocks), _TURNS))),
             placement={"code": place, "weights": place},
-        ).total
+        )
+        return priced.total / _TURNS
 
     def _place(self, blocks: Sequence[Block]) -> str:
         """The board's name of the memory that most of some blocks lie in."""
