@@ -27,7 +27,7 @@ _FLASH = 0x1000_0000
 _FUNCTIONS, _DATA, _LOOKUP, _TABLES, _STUBS = 0x100, 0x180, 0x040, 0x200, 0x400
 _TABLE_BYTES = 0x90
 _BREAKPOINT, _RETURN = 0xBE00, 0x4770
-_VERSION = 2
+_VERSION = 3
 _STACK = 0x2004_1F00
 
 #: rom_table_lookup(table, code): pairs of a code and an address, until a code of 0.
