@@ -113,7 +113,7 @@ class RegisterTable(_Strict):
     """
 
     at: Annotated[int, Field(ge=0, lt=0x1000_0000)]
-    count: Annotated[int, Field(ge=1, le=256)] = 1
+    count: Annotated[int, Field(ge=1, le=1024)] = 1
     reset: _Word = 0
     writable: _Word = 0xFFFF_FFFF
     ones: _Word = 0

@@ -28,6 +28,7 @@ _FUNCTIONS, _DATA, _LOOKUP, _TABLES, _STUBS = 0x100, 0x180, 0x040, 0x200, 0x400
 _TABLE_BYTES = 0x90
 _BREAKPOINT, _RETURN = 0xBE00, 0x4770
 _VERSION = 3
+_REGISTERS, _REGISTERS_END, _MOST_REGISTERS = 0x4000_0000, 0x6000_0000, 0x1_0000
 _STACK = 0x2004_1F00
 
 #: rom_table_lookup(table, code): pairs of a code and an address, until a code of 0.
@@ -125,21 +126,21 @@ class _Routines:
 
     def _fill(self) -> None:
         address, value, size = (self._register(i) for i in range(3))
-        self._store(address, lambda: bytes([value & 0xFF]) * self._bounded(address, size))
+        self._move(address, size, lambda: bytes([value & 0xFF]) * size)
         self._machine.counter.add_cycles(20 + size / 4)
 
     def _copy(self) -> None:
         to, start, size = (self._register(i) for i in range(3))
-        self._store(to, lambda: self._machine.read(start, self._bounded(start, size)))
+        self._move(to, size, lambda: self._loaded(start, size))
         self._machine.counter.add_cycles(20 + size / 2)
 
     def _erase(self) -> None:
         start, size = _FLASH + self._register(0), self._register(1)
-        self._store(start, lambda: b"\xff" * self._bounded(start, size))
+        self._move(start, size, lambda: b"\xff" * size)
 
     def _program(self) -> None:
         start, data, size = _FLASH + self._register(0), self._register(1), self._register(2)
-        self._store(start, lambda: self._machine.read(data, self._bounded(start, size)))
+        self._move(start, size, lambda: self._loaded(data, size))
 
     def _usb_boot(self) -> None:
         from mcusim.emulator.machine import Stop, StopReason
@@ -147,17 +148,30 @@ class _Routines:
         said = "the firmware left for the boot loader on USB"
         self._machine.halt(Stop(StopReason.EXITED, said))
 
-    def _bounded(self, address: int, size: int) -> int:
-        if not self._machine.memories.holds(address, size):
-            raise InputError(f"no memory of {size} bytes is at {address:#010x}")
-        return size
-
-    def _store(self, address: int, data: Callable[[], bytes]) -> None:
-        """Write what a routine computed; where no memory is, the run ends as in a fault."""
+    def _move(self, address: int, size: int, data: Callable[[], bytes]) -> None:
+        """Store what a routine computed; where nothing is, the run ends as in a fault."""
         from mcusim.emulator.machine import Stop, StopReason
 
         try:
-            self._machine.write(address, data())
+            self._store(address, size, data)
         except InputError as error:
             said = f"a routine of the boot ROM was called wrongly: {error}"
             self._machine.halt(Stop(StopReason.FAULT, said))
+
+    def _store(self, address: int, size: int, data: Callable[[], bytes]) -> None:
+        if self._machine.memories.holds(address, size):
+            self._machine.write(address, data())
+            return
+        self._check_registers(address, size)
+        for i, byte in enumerate(data()):
+            self._machine.bus.write(address + i, 1, byte)
+
+    def _loaded(self, address: int, size: int) -> bytes:
+        if self._machine.memories.holds(address, size):
+            return self._machine.read(address, size)
+        self._check_registers(address, size)
+        return bytes(self._machine.bus.read(address + i, 1) for i in range(size))
+
+    def _check_registers(self, address: int, size: int) -> None:
+        if not _REGISTERS <= address <= address + size <= _REGISTERS_END or size > _MOST_REGISTERS:
+            raise InputError(f"nothing of {size} bytes is at {address:#010x}")
