@@ -13,8 +13,10 @@ from mcusim.cli import console
 from mcusim.cli.quantities import frequency
 
 if TYPE_CHECKING:
+    from mcusim.emulator.layers import LayerWatch
     from mcusim.emulator.machine import Machine, Output, Stop
     from mcusim.emulator.profile import Execution
+    from mcusim.estimates import Estimate
 
 __all__ = ["command"]
 
@@ -70,6 +72,8 @@ def _allowed(
     help="A file that the firmware may open by semihosting.",
 )
 @click.option("--json", "json_file", type=_FILE, help="Save the result as JSON.")
+@click.option("--trace", "trace_file", type=_FILE, help="Save a trace for Perfetto.")
+@click.option("--speedscope", "speedscope_file", type=_FILE, help="Save a profile for speedscope.")
 def command(
     elf: Path,
     board: str,
@@ -82,6 +86,8 @@ def command(
     peripherals: Path | None,
     files: Mapping[str, Path],
     json_file: Path | None,
+    trace_file: Path | None,
+    speedscope_file: Path | None,
 ) -> int:
     """Run firmware on a board: what it prints, and time and energy by function.
 
@@ -90,7 +96,9 @@ def command(
     import mcusim
     from mcusim.emulator.firmware import power_on
     from mcusim.emulator.images import load_image
+    from mcusim.emulator.layers import LayerWatch
     from mcusim.emulator.profile import profile
+    from mcusim.emulator.traces import record
 
     if arguments_file and not function:
         raise click.UsageError("--args needs --call")
@@ -102,6 +110,9 @@ def command(
         files=files,
     )
     machine.heard = _print_output
+    watch = LayerWatch(machine)
+    if trace_file or speedscope_file:
+        record(machine)
     result: dict[str, Any] = {}
     if function:
         stop, result = _call(machine, function, arguments_file, max_seconds, max_instructions)
@@ -110,9 +121,13 @@ def command(
     if machine.outputs and not machine.outputs[-1].data.endswith(b"\n"):
         console.show("")
     found = profile(machine, stop)
+    layers = _layers(machine, watch)
     _show(machine, found)
+    _show_layers(machine, watch, layers)
     if json_file:
-        _save_json(machine, found, result, json_file)
+        _save_json(machine, found, result, layers, json_file)
+    if trace_file or speedscope_file:
+        _save_traces(machine, found, watch, trace_file, speedscope_file)
     return _exit_code(stop)
 
 
@@ -194,6 +209,48 @@ def _show(machine: Machine, found: Execution) -> None:
     console.show(*(Text(f"! {warning}") for warning in found.warnings))
 
 
+def _layers(machine: Machine, watch: LayerWatch) -> Estimate | None:
+    """The first whole inference as an estimate, where its model lies in the image."""
+    from mcusim.emulator.executed_model import executed_estimate, models_within
+    from mcusim.errors import McusimError
+
+    whole = next((i for i in watch.inferences if i.is_complete), None)
+    if whole is None or not whole.layers:
+        return None
+    for graph in models_within(machine):
+        if len(graph.main.operators) == len(whole.layers):
+            try:
+                return executed_estimate(graph, machine, whole)
+            except McusimError:
+                continue
+    return None
+
+
+def _show_layers(machine: Machine, watch: LayerWatch, found: Estimate | None) -> None:
+    """The first inference, operator by operator."""
+    from mcusim.emulator.names import plain_name
+    from mcusim.report import layer_table
+
+    if not watch.inferences:
+        return
+    first = watch.inferences[0]
+    took_s = (first.end_cycles - first.start_cycles) / machine.clock_hz
+    console.show(
+        "",
+        f"first of {len(watch.inferences)} inferences, at "
+        f"{1e3 * first.start_cycles / machine.clock_hz:.4g} ms, took {1e3 * took_s:.6g} ms",
+    )
+    if found is not None:
+        console.show(layer_table(found, console.terminal_width()))
+        return
+    for layer in first.layers:
+        took_s = (layer.end_cycles - layer.start_cycles) / machine.clock_hz
+        console.show(
+            f"  {layer.index:3}  {plain_name(layer.function.name):40} "
+            f"{layer.counts.mix().total:14,.0f} instructions {1e3 * took_s:12.6g} ms"
+        )
+
+
 def _function_table(found: Execution) -> Any:
     from rich import box
     from rich.table import Table
@@ -237,7 +294,13 @@ def _unknown_registers(machine: Machine) -> list[str]:
     return lines
 
 
-def _save_json(machine: Machine, found: Execution, result: Mapping[str, Any], path: Path) -> None:
+def _save_json(
+    machine: Machine,
+    found: Execution,
+    result: Mapping[str, Any],
+    layers: Estimate | None,
+    path: Path,
+) -> None:
     from mcusim.cli.output_files import write_whole
     from mcusim.emulator.fault_report import fault_report
     from mcusim.emulator.machine import StopReason
@@ -260,11 +323,33 @@ def _save_json(machine: Machine, found: Execution, result: Mapping[str, Any], pa
         }
         for _, access in sorted(machine.bus.unknown.items())
     ]
+    content["inference"] = layers and layers.to_dict()
     content["call"] = dict(result) or None
     is_fault = found.stop.reason is StopReason.FAULT
     content["fault"] = fault_report(machine, found.stop).to_dict() if is_fault else None
     text = json.dumps(content, indent=1) + "\n"
     write_whole(path, lambda file: file.write(text.encode()))
+
+
+def _save_traces(
+    machine: Machine,
+    found: Execution,
+    watch: LayerWatch,
+    trace_file: Path | None,
+    speedscope_file: Path | None,
+) -> None:
+    from mcusim.cli.output_files import write_whole
+    from mcusim.emulator.traces import Timeline, perfetto, speedscope
+
+    timeline = Timeline.of(machine)
+    if not timeline.is_whole:
+        console.show("! the trace holds the beginning of the run only: there was no room for more")
+    if trace_file:
+        trace = json.dumps(perfetto(machine, timeline, found, watch))
+        write_whole(trace_file, lambda file: file.write(trace.encode()))
+    if speedscope_file:
+        flame = json.dumps(speedscope(machine, timeline))
+        write_whole(speedscope_file, lambda file: file.write(flame.encode()))
 
 
 def _exit_code(stop: Stop) -> int:

@@ -18,6 +18,7 @@ __all__ = [
     "SLOW",
     "STATE",
     "TICKS",
+    "TIMED",
     "UNMASKS",
     "WATCHED",
     "block_hook",
@@ -32,8 +33,9 @@ ADDRESS_BITS = 32
 SLOW = 1 << 60
 #: Blocks remembered for a fault.
 RING = 16
-#: Flags of a record: Python wants to know of it; it may allow interrupts that were masked.
-WATCHED, UNMASKS = 1, 2
+#: Flags of a record: Python wants to know of it; it may allow interrupts that were masked; the time
+#: at which it is entered is kept.
+WATCHED, UNMASKS, TIMED = 1, 2, 4
 
 #: Words of a block's record, one cache line.
 RECORD = {
@@ -63,6 +65,9 @@ STATE = {
             "miss",
             "watch",
             "masked",
+            "events",
+            "event_count",
+            "event_room",
             "ring",
             *(f"ring{further}" for further in range(1, RING)),
         )
@@ -86,8 +91,11 @@ _KEY, _EXECUTED, _FELL, _TICKS, _INSTRUCTIONS, _FLAGS = range(6)
     _MISS,
     _WATCH,
     _MASKED,
+    _EVENTS,
+    _EVENT_COUNT,
+    _EVENT_ROOM,
     _RING,
-) = range(14)
+) = range(17)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -141,6 +149,12 @@ def _find(address: int, size: int, state: Any) -> int:
     flags = _words(at)[_FLAGS]
     if flags & UNMASKS and state[_MASKED]:
         state[_DEADLINE] = 0
+    used = state[_EVENT_COUNT]
+    if flags & TIMED and used < state[_EVENT_ROOM]:
+        event = _words(state[_EVENTS] + 16 * used)
+        event[0] = state[_CLOCK]
+        event[1] = address
+        state[_EVENT_COUNT] = used + 1
     if flags & WATCHED:
         _call(state[_WATCH], address, size, 0, 0)
     return at

@@ -8,7 +8,7 @@ time calls back into Python, to be decoded.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from mcusim.emulator.block_hook import (
     SLOW,
     STATE,
     TICKS,
+    TIMED,
     UNMASKS,
     WATCHED,
     block_hook,
@@ -113,6 +114,9 @@ class BlockCounter:
         self._cycles = cycles
         self._records = np.zeros((_FIRST_RECORDS, len(RECORD)), np.int64)
         self._places: list[int] = []
+        self._timed: set[int] = set()
+        self._follows_calls = False
+        self._events = np.zeros((0, 2), np.int64)
         self._watched: dict[int, Callable[[int], None]] = {}
         self._state = np.zeros(len(STATE), np.int64)
         self._miss = ctypes.CFUNCTYPE(None, ctypes.c_uint64, ctypes.c_uint64)(self._meet)
@@ -211,6 +215,39 @@ class BlockCounter:
             if block.address == address:
                 self._mark(self._places[number], block)
 
+    def record(self, entries: Iterable[int], most: int) -> None:
+        """Keep the times at which functions are entered, and at which calls come back.
+
+        Args:
+            entries: addresses of the functions.
+            most: events kept; those after them are lost.
+        """
+        self._timed.update(entries)
+        self._follows_calls = True
+        self._events = np.zeros((most, 2), np.int64)
+        self._set("events", self._events.ctypes.data)
+        self._set("event_room", most)
+        self._timed.update(block.end for block in self.blocks if block.calls)
+        for block, place in zip(self.blocks, self._places, strict=True):
+            self._mark(place, block)
+
+    def note(self, address: int) -> None:
+        """Keep that the core goes on elsewhere, without a branch of its own."""
+        used = self._get("event_count")
+        if used < self._get("event_room"):
+            self._events[used] = self._get("ticks"), address
+            self._set("event_count", used + 1)
+
+    def events(self) -> npt.NDArray[np.int64]:
+        """Those kept: int64, shape ``(events, 2)``, of ticks since reset and address."""
+        return self._events[: self._get("event_count")]
+
+    @property
+    def has_lost_events(self) -> bool:
+        """Whether there was no room for some."""
+        room = self._get("event_room")
+        return room > 0 and self._get("event_count") == room
+
     def detach(self, pc: int = _NOWHERE) -> None:
         """Close the edge that leaves the block executed last.
 
@@ -275,7 +312,8 @@ class BlockCounter:
 
     def _reach(self, address: int, _: int) -> None:
         try:
-            self._watched[address](address)
+            if address in self._watched:
+                self._watched[address](address)
         except BaseException as error:  # an exception cannot cross the hook
             self.failure = error
             self.attend()
@@ -295,13 +333,25 @@ class BlockCounter:
         record = self._records[place]
         record[RECORD["ticks"]] = round(self._cycles(block) * TICKS)
         record[RECORD["instructions"]] = block.instructions
-        self._mark(place, block)
         self._places.append(place)
+        if self._follows_calls and block.calls:
+            self._time(block.end)
+        self._mark(place, block)
+
+    def _time(self, address: int) -> None:
+        """Keep times of the blocks at an address from now on."""
+        if address in self._timed:
+            return
+        self._timed.add(address)
+        for number, block in enumerate(self.blocks[: len(self._places)]):
+            if block.address == address:
+                self._mark(self._places[number], block)
 
     def _mark(self, place: int, block: Block) -> None:
         """Give a record its key, by which the quick path passes over what has a flag."""
         flags = WATCHED if block.address in self._watched else 0
         flags |= UNMASKS if block.unmasks else 0
+        flags |= TIMED if block.address in self._timed else 0
         key = block.address | block.size << ADDRESS_BITS
         self._records[place, RECORD["flags"]] = flags
         self._records[place, RECORD["key"]] = key | SLOW if flags else key

@@ -20,6 +20,8 @@ _OPERATOR = re.compile(r"^_Z.*P13TfLiteContextP10TfLiteNode$")
 _COMPUTES = re.compile(r"Eval|Invoke")
 _INVOKE = re.compile(r"^_ZN6tflite16MicroInterpreter6InvokeEv$")
 _CALLER = re.compile(r"Invoke(Subgraph)?")
+#: Inferences watched, after which a run is as quick as without.
+_MOST_INFERENCES = 16
 _GET_INPUT = "_ZN6tflite5micro12GetEvalInputEPK13TfLiteContextPK10TfLiteNodei"
 _GET_OUTPUT = "_ZN6tflite5micro13GetEvalOutputEPK13TfLiteContextPK10TfLiteNodei"
 
@@ -120,6 +122,10 @@ class LayerWatch:
         """Whether the image has symbols of operators."""
         return bool(self._operators)
 
+    def _end(self) -> None:
+        for address in (*self._operators, *self._invokes, *self._watched_returns):
+            self._machine.counter.watch(address, None)
+
     def _reached(self, address: int) -> None:
         if address in self._watched_returns:
             self._left(address)
@@ -184,6 +190,8 @@ class LayerWatch:
             inference.counts = self._machine.counts().since(invoke.before)
             inference.end_cycles = self._machine.cycles
             inference.is_complete = True
+            if len(self.inferences) >= _MOST_INFERENCES:
+                self._end()
             if self.pauses:
                 self._machine.halt(Stop(StopReason.PAUSED, "an inference has ended"))
 

@@ -114,6 +114,7 @@ class Machine:
         outputs: what the firmware said.
         heard: takes each of them at once, if it is set.
         sleep_cycles: cycles since reset that the core was waiting for an interrupt.
+        sleeps: begin and end of each such time, if it is a list.
     """
 
     def __init__(self, image: Image, board: Board, *, clock_hz: float | None = None) -> None:
@@ -143,6 +144,7 @@ class Machine:
         self.outputs: list[Output] = []
         self.heard: Callable[[Output], None] | None = None
         self.sleep_cycles = 0.0
+        self.sleeps: list[tuple[float, float]] | None = None
         self.system: SystemControl | None = None
         self._event: Event | None = None
         self._stop: Stop | None = None
@@ -352,6 +354,8 @@ class Machine:
         return self._heard_at
 
     def _pass(self, cycles: float) -> None:
+        if cycles > 0 and self.sleeps is not None:
+            self.sleeps.append((self.cycles, self.cycles + cycles))
         self.sleep_cycles += max(0.0, cycles)
         self.counter.add_cycles(max(0.0, cycles))
 
@@ -378,8 +382,7 @@ class Machine:
         if self.system is not None:
             before, self._attention = self.pc, False
             self.system.take_exceptions()
-            if self.pc != before:
-                self.counter.detach(before)
+            self._follow(before)
         if self._stop is None:
             self.counter.stop_at(min(ends))
             if self._attention:
@@ -413,8 +416,7 @@ class Machine:
             return
         before = self.pc
         if self.system is not None and self.system.handle(event):
-            if self.pc != before:
-                self.counter.detach(before)
+            self._follow(before)
             return
         if self._stop is not None:
             return
@@ -425,6 +427,13 @@ class Machine:
         if event.kind in (EventKind.BAD_READ, EventKind.BAD_WRITE):
             said = f"{event.kind.value}, {event.address:#010x}, at {self.place(event.pc)}"
         self._stop = Stop(StopReason.FAULT, said, event)
+
+    def _follow(self, before: int) -> None:
+        """Tell the counter where the core goes on, if that is not where it was."""
+        pc = self.pc
+        if pc != before:
+            self.counter.detach(before)
+            self.counter.note(pc)
 
     def _waiting(self) -> Event | None:
         """What ended execution without a word: only the wait instructions do."""
