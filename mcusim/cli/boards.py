@@ -103,8 +103,8 @@ def _full(file: BoardFile) -> None:
         console.show(
             "uncalibrated board: no measured run has been fitted; measured time may be "
             f"{bounds.measured_over_predicted_low:g} to {bounds.measured_over_predicted_high:g} "
-            f"times the prediction (90 %), as published runs of other boards with {board.core.name} or "
-            "a core like it were, each board predicted from the others: docs/accuracy.md"
+            f"times the prediction (90 %), as published runs of boards with {board.core.name} or a "
+            "core like it were, each board predicted from the others: docs/accuracy.md"
         )
     elif evidence := file.origins.get("calibration.time_scale"):
         console.show(f"calibrated: {evidence.comment}")
