@@ -14,6 +14,7 @@ __all__ = ["Claim", "Figure", "Reproduction", "Row", "Series", "names", "reprodu
 _MODULES = {
     "deutel": "deutel",
     "heim": "heim",
+    "mlperf-tiny": "mlperf_tiny",
     "profentzas": "profentzas",
 }
 

@@ -1,0 +1,246 @@
+"""MLPerf Tiny v0.5 to v1.3: every submission on a Cortex-M without an accelerator.
+
+Published numbers are those of ``calibration/measured/mlperf_tiny.csv``, which says of each row what
+software ran and how far that is known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from mcusim.experiments.mlperf_tiny_runs import CLOSED, IN_RAM, KNOWN, Submission, submissions
+from mcusim.experiments.reproduction import Claim, Figure, Reproduction, Row, Series
+
+__all__ = ["reproduce"]
+
+#: How the benchmark calls each network.
+_BENCHMARKS = {
+    "ad-autoencoder": "ad",
+    "ds-cnn": "kws",
+    "mobilenet-v1-0.25": "vww",
+    "resnet-8": "ic",
+    "streaming-wakeword": "sww",
+}
+_L4, _G0 = "nucleo-l4r5zi", "nucleo-g0b1re"
+
+#: Published times that differ by less are taken to be equal: repeated runs do so by 2.5 %.
+_EQUAL = 0.03
+
+
+def reproduce() -> Reproduction:
+    """Every row beside its prediction, and the orders of boards and of runtimes."""
+    runs = submissions()
+    ordered = [run for run in runs if run.table in (KNOWN, CLOSED)]
+    return Reproduction(
+        "mlperf-tiny",
+        "MLPerf Tiny v0.5 to v1.3: Cortex-M boards without an accelerator",
+        tuple(row for run in runs for row in _rows(run)),
+        tuple(_claims(runs, ordered)),
+        _figures(ordered),
+        _REMARKS,
+    )
+
+
+_REMARKS = (
+    "*Seen* rows entered a fit: the known ones that of their board, the closed ones the factors of "
+    "their runtime. [How accurate it is](../accuracy.md) predicts them by fits that had not seen "
+    "them; its errors, not those of this page, are what to expect of another network. Weights in "
+    "RAM and the B-U585I are rows of this page that no fit has seen.",
+    "A closed runtime is CMSIS-NN's predicted time, times a measured factor for each family of "
+    "operators. One factor a family cannot follow a runtime that treats two pointwise convolutions "
+    "differently, and its interval, which is that of a network left out, is as wide as that asks "
+    "for. Orders of software that are not confirmed are between closed runtimes, most of them less "
+    "than 15 % apart.",
+    "Orders of boards that are not confirmed are all of the CY8CPROTO and the L4R5, two Cortex-M4. "
+    "The CY8CPROTO is stated to run at 150 MHz and priced at 100 MHz, as its times over those of "
+    "the L4R5 ask for; one factor on its time does not fit all networks.",
+    "The dense network (ad) with CMSIS-NN called from TVM's code is predicted too fast: its "
+    "weights stream from flash once, and the library there is one between 2022 and 2026, whose "
+    "dense kernel is priced as that of 2026.",
+    "Submissions under one name of a runtime differ where their firmware does: ONNC was submitted "
+    "on Mbed OS and on Zephyr, X-CUBE-AI with one bank of flash and with two. One factor holds "
+    "their mean.",
+    "TVM's own kernels were neither published nor counted, float networks of a closed runtime have "
+    "no factor, the runtime on the EK-RA6M4 and EK-RA8D1 is not stated, and the streaming wake "
+    "word is published as the duty cycle of a stream: these rows have no prediction. Benchmarks on "
+    "an NPU or on another processor are not listed.",
+)
+
+
+def _rows(run: Submission) -> Iterator[Row]:
+    cells, found = run.cells, run.found
+    software = run.software or cells["published_as"] or "not stated"
+    what = f"{_BENCHMARKS[run.model]}, {run.board}, {software}"
+    note = "; ".join(part for part in (_submission(cells["source"]), _reason(run)) if part)
+    published_s = run.measured_s
+    energy_mj = float(cells["energy_mj"]) if cells["energy_mj"] else None
+    if found is None:
+        yield Row(run.table, what, "ms", 1e3 * published_s, note=note)
+        if energy_mj is not None:
+            yield Row(run.table, what, "mJ", energy_mj, note=note)
+        return
+    seen = cells["status"] in ("known", "closed", "repeat")
+    low, high = (1e3 * run.share * bound for bound in found.latency_interval_s)
+    yield Row(
+        run.table, what, "ms", 1e3 * published_s, 1e3 * run.predicted_s, low, high, note, seen
+    )
+    if energy_mj is not None:
+        low, high = (1e3 * run.share * bound for bound in found.energy_interval_j)
+        yield Row(
+            f"{run.table}, energy", what, "mJ", energy_mj, 1e3 * run.share * found.energy_j, low,
+            high, note, seen,
+        )  # fmt: skip
+
+
+def _submission(source: str) -> str:
+    """Round and submitter."""
+    return source.removeprefix("MLPerf Tiny ").replace(" closed", "").rpartition(", ")[0]
+
+
+def _reason(run: Submission) -> str:
+    """What a reader must know of the row beside which table it is in."""
+    reason = run.cells["reason"]
+    for known in (
+        "binary not published: factors over CMSIS-NN",
+        "TFLM 2.3.1 and its CMSIS-NN of 2020; profile of mbed-os: -Os",
+        "kernels of CMSIS-NN called from generated code; priced as those of 2026 at -O3, without "
+        "an interpreter",
+    ):
+        reason = reason.replace(known, "")
+    return reason.strip("; ")
+
+
+def _claims(runs: Sequence[Submission], ordered: Sequence[Submission]) -> Iterator[Claim]:
+    for model, name in list(_BENCHMARKS.items())[:4]:
+        own = [run for run in ordered if run.model == model]
+        yield _order(f"{name}: boards in order of time, software by software", own, "software")
+        yield _order(f"{name}: software in order of time, board by board", own, "board")
+    yield _order("Energy: boards in order of it, software by software", ordered, "software", True)
+    yield _order("Energy: software in order of it, board by board", ordered, "board", True)
+    yield _generations(ordered)
+    yield _library(ordered)
+    yield from _placement(runs, ordered)
+    yield _without_simd(ordered)
+
+
+def _order(text: str, runs: Sequence[Submission], same: str, energy: bool = False) -> Claim:
+    """Pairs that share the network and either software or board, and how many keep their order."""
+    groups: dict[tuple[str, str], list[tuple[str, float, float]]] = {}
+    for run in runs:
+        if energy and not run.cells["energy_mj"]:
+            continue
+        key = run.software if same == "software" else run.board
+        other = run.board if same == "software" else run.software
+        assert run.found is not None
+        pair = (
+            (float(run.cells["energy_mj"]), 1e3 * run.share * run.found.energy_j)
+            if energy
+            else (run.measured_s, run.predicted_s)
+        )
+        groups.setdefault((run.model, key), []).append((other, *pair))
+    kept, wrong = 0, []
+    for (model, key), found in groups.items():
+        for (one, measured, predicted), (other, measured_2, predicted_2) in combinations(found, 2):
+            apart = math.log(measured / measured_2)
+            if one == other or abs(apart) < _EQUAL:
+                continue
+            if apart * math.log(predicted / predicted_2) > 0:
+                kept += 1
+            else:
+                wrong.append(
+                    f"{_BENCHMARKS[model]} {key}: {one} and {other} ({100 * abs(apart):.0f} %)"
+                )
+    evidence = f"{kept} of {kept + len(wrong)} pairs that differ by more than 3 %"
+    if wrong:
+        shown = dict.fromkeys(wrong)
+        evidence += (
+            "; not " + "; ".join(list(shown)[:4]) + (" and others" if len(shown) > 4 else "")
+        )
+    return Claim(text, not wrong, evidence)
+
+
+def _pick(runs: Sequence[Submission], board: str, model: str, *software: str) -> list[Submission]:
+    """The first run of each software."""
+    return [
+        next(run for run in runs if (run.board, run.model, run.software) == (board, model, each))
+        for each in software
+    ]
+
+
+def _generations(runs: Sequence[Submission]) -> Claim:
+    old, new = _pick(runs, _L4, "mobilenet-v1-0.25", "x-cube-ai@7.1", "x-cube-ai@9.0")
+    published, ours = old.measured_s / new.measured_s, old.predicted_s / new.predicted_s
+    return Claim(
+        "A generation of a library moves time by more than two on one board: X-CUBE-AI 7.1 to 9.0, "
+        "vww on the L4R5",
+        ours > 2,
+        f"published {published:.2f} times, predicted {ours:.2f} times",
+    )
+
+
+def _library(runs: Sequence[Submission]) -> Claim:
+    ratios = []
+    for model in ("ad-autoencoder", "ds-cnn", "resnet-8"):
+        old, new = _pick(runs, _L4, model, "cmsis-nn@2020 gcc-Os", "cmsis-nn gcc-O3")
+        ratios.append((model, old.measured_s / new.measured_s, old.predicted_s / new.predicted_s))
+    return Claim(
+        "Kernels of CMSIS-NN from generated code at -O3 are faster than the reference submission's "
+        "of 2020 at -Os, most of all where convolutions dominate",
+        all(ours > 1 for _, _, ours in ratios) and ratios[0][2] < min(ratios[1][2], ratios[2][2]),
+        "published and predicted times faster: "
+        + ", ".join(f"{_BENCHMARKS[m]} {a:.2f} and {b:.2f}" for m, a, b in ratios),
+    )
+
+
+def _placement(runs: Sequence[Submission], ordered: Sequence[Submission]) -> Iterator[Claim]:
+    told, confirmed = [], True
+    for run in runs:
+        if run.table != IN_RAM:
+            continue
+        flash = _pick(ordered, run.board, run.model, run.software)[0]
+        published, ours = flash.measured_s / run.measured_s, flash.predicted_s / run.predicted_s
+        confirmed &= ours > 1
+        told.append(f"{run.board} {published:.2f} and {ours:.2f}")
+    yield Claim(
+        "The dense network (ad) is faster with its weights in RAM than in flash, on every board",
+        confirmed,
+        "published and predicted times faster: " + ", ".join(told),
+    )
+
+
+def _without_simd(runs: Sequence[Submission]) -> Claim:
+    ratios: list[tuple[str, float, float]] = []
+    for model in list(_BENCHMARKS)[:4]:
+        small, large = (_pick(runs, board, model, "hale@2024")[0] for board in (_G0, _L4))
+        clocks = float(small.cells["clock_hz"]) / float(large.cells["clock_hz"])
+        published = clocks * small.measured_s / large.measured_s
+        ours = clocks * small.predicted_s / large.predicted_s
+        ratios.append((_BENCHMARKS[model], published, ours))
+    least = min(ratios, key=lambda r: r[1])
+    return Claim(
+        "A Cortex-M0+ takes several times the cycles of a Cortex-M4, least on the dense network",
+        min(ratios, key=lambda r: r[2])[0] == least[0] and least[2] > 2,
+        "published and predicted: " + ", ".join(f"{n} {a:.2f} and {b:.2f}" for n, a, b in ratios),
+    )
+
+
+def _figures(runs: Sequence[Submission]) -> tuple[Figure, ...]:
+    bounds = [1e3 * f(run.measured_s for run in runs) for f in (min, max)]
+    series = [Series("equal", bounds, bounds)]
+    for table in (KNOWN, CLOSED):
+        own = [run for run in runs if run.table == table]
+        series.append(
+            Series(
+                table.lower(),
+                [1e3 * run.measured_s for run in own],
+                [1e3 * run.predicted_s for run in own],
+            )
+        )
+    return (
+        Figure(
+            "mlperf-tiny-latency", "MLPerf Tiny on Cortex-M", "published ms", "predicted ms",
+            tuple(series), "points", True,
+        ),
+    )  # fmt: skip
