@@ -36,6 +36,7 @@ from mcusim.kernels.closest import PricedBuild, closest_profile
 from mcusim.kernels.contract import KernelCall
 from mcusim.layer_traffic import code_traffic, layer_traffic
 from mcusim.runtimes import (
+    FlashPart,
     LayerPlan,
     Plan,
     flash,
@@ -121,6 +122,7 @@ def estimate(
     profiles = _profile_error((*layers, invoke))
     time = widened(bounds.time, profiles)
     energy = widened(bounds.time, profiles, bounds.power)
+    program = flash(planned, board.core.profile, build)
     return Estimate(
         graph.name,
         board,
@@ -134,10 +136,10 @@ def estimate(
         pricing.part(_known(planned.allocate)),
         planned.memory,
         static_ram(planned, board.core.profile, build),
-        flash(planned, board.core.profile, build),
+        program,
         (latency_s * time[0], latency_s * time[1]),
         (energy_j * energy[0], energy_j * energy[1]),
-        _flash_interval(planned, board.core.profile, build),
+        _flash_interval(program, planned, board.core.profile, build),
         _warnings(board, software, layers),
     )
 
@@ -363,11 +365,13 @@ def _bounded(layers: Iterable[LayerEstimate], time: Range) -> tuple[LayerEstimat
     )
 
 
-def _flash_interval(planned: Plan, core: str, build: str) -> tuple[int, int] | None:
+def _flash_interval(
+    program: Iterable[FlashPart], planned: Plan, core: str, build: str
+) -> tuple[int, int] | None:
     width = flash_half_width(planned, core, build)
     if width is None:
         return None
-    total = sum(part.size_bytes for part in flash(planned, core, build))
+    total = sum(part.size_bytes for part in program)
     return math.floor(total * math.exp(-width)), math.ceil(total * math.exp(width))
 
 
