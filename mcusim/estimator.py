@@ -5,18 +5,15 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mcusim.boards import (
     PLACES,
     Board,
     Bounds,
-    MemoryTraffic,
     Power,
     Regulator,
-    external_energy_j,
     half_width,
-    price,
     widened,
     without_fpu,
 )
@@ -27,17 +24,13 @@ from mcusim.estimates import (
     Estimate,
     LayerEstimate,
     PartEstimate,
-    TensorSummary,
     dominant_family,
 )
-from mcusim.graph import Graph, Node, Tensor
-from mcusim.instruction_mix import InstructionMix
-from mcusim.kernels.closest import PricedBuild, closest_profile
+from mcusim.graph import Graph
 from mcusim.kernels.contract import KernelCall
-from mcusim.layer_traffic import code_traffic, layer_traffic
+from mcusim.pricing import Pricing
 from mcusim.runtimes import (
     FlashPart,
-    LayerPlan,
     Plan,
     flash,
     flash_half_width,
@@ -113,7 +106,7 @@ def estimate(
         raise InputError(f"there is no build {build!r}; {_suggestion(build, builds)}")
     planned = _planned(graph, runtime, board, build)
     software = f"{planned.runtime} {build}"
-    pricing = _Pricing(board, rate_hz, build, places, _active_w(board, rate_hz, software))
+    pricing = Pricing(board, rate_hz, build, places, _active_w(board, rate_hz, software))
     layers = tuple(pricing.layer(layer) for layer in planned.layers)
     invoke = pricing.part(_known(planned.invoke))
     latency_s = sum(part.latency_s for part in (*layers, invoke))
@@ -158,7 +151,7 @@ def _closed(
     library, compared_build = closed.compared_with
     planned = _planned(graph, library, board, compared_build)
     active_w = _active_w(board, rate_hz, closed.name)
-    pricing = _Pricing(board, rate_hz, compared_build, places, active_w)
+    pricing = Pricing(board, rate_hz, compared_build, places, active_w)
     layers = tuple(by_factor(pricing.layer(layer), closed) for layer in planned.layers)
     latency_s = sum(layer.latency_s for layer in layers)
     energy_j = sum(layer.energy_j for layer in layers)
@@ -201,79 +194,6 @@ def _planned(graph: Graph, runtime: str, board: Board, build: str) -> Plan:
         raise type(error)(f"{graph.name}: {error}") from None
 
 
-@dataclass(frozen=True)
-class _Pricing:
-    """Prices kernel calls with one board, clock, build and placement."""
-
-    board: Board
-    clock_hz: float
-    build: str
-    places: Mapping[str, str]
-    active_w: float
-
-    def layer(self, layer: LayerPlan) -> LayerEstimate:
-        node = layer.node
-        macs = sum(call.macs for call in layer.calls)
-        misaligned = layer.misaligned.further_accesses
-        part = self.part(layer.calls, node, misaligned)
-        return LayerEstimate(
-            **vars(part),
-            index=node.index,
-            operator=node.name,
-            inputs=tuple(_summary(t) for t in node.inputs if t is not None),
-            outputs=tuple(_summary(t) for t in node.outputs),
-            macs=macs,
-            scratch_bytes=layer.scratch_bytes,
-            misaligned_accesses=misaligned,
-        )
-
-    def part(
-        self,
-        calls: Sequence[KernelCall],
-        node: Node | None = None,
-        misaligned_accesses: float = 0.0,
-    ) -> PartEstimate:
-        builds = [self._build_of(call) for call in calls]
-        priced = [(call, b) for call, b in zip(calls, builds, strict=True) if b is not None]
-        if len(priced) < len(calls):
-            priced = []  # a part of a layer's time would pass for the whole of it
-        mixes = [b.mix(call.trips) for call, b in priced]
-        mix = sum(mixes[1:], mixes[0]) if mixes else InstructionMix.zero()
-        total = mix.total
-        error = sum(m.total * b.error for m, (_, b) in zip(mixes, priced, strict=True))
-        code = code_traffic(priced, self.board.core.extra.instruction_bytes)
-        traffic = layer_traffic(node, calls, mix, code) if node else MemoryTraffic(code)
-        cycles = price(
-            self.board,
-            self.clock_hz,
-            mix,
-            traffic,
-            placement=self.places,
-            misaligned_accesses=misaligned_accesses,
-        )
-        latency_s = cycles.total / self.clock_hz
-        energy_j = latency_s * self.active_w
-        energy_j += external_energy_j(self.board, traffic, self.places)
-        return PartEstimate(
-            # A reason stands with the function that was chosen; the others are what it calls.
-            kernel=_joined(c.kernel for c in calls if c.reason) or _joined(c.kernel for c in calls),
-            reason=_joined(call.reason for call in calls),
-            instructions=mix,
-            cycles_by_cause=cycles,
-            latency_s=latency_s,
-            energy_j=energy_j,
-            priced_by=_joined(f"{b.profile} {b.key}" for _, b in priced),
-            is_exact=bool(priced) and all(b.is_exact for _, b in priced),
-            error=error / total if total else 0.0,
-            warnings=tuple(dict.fromkeys(_call_warnings(calls, builds))),
-        )
-
-    def _build_of(self, call: KernelCall) -> PricedBuild | None:
-        """What prices a call; None where nothing counted has its loops."""
-        found = closest_profile(call.profile, self.board.core.profile, self.build)
-        return found if found and found.has_loops_of(call.trips) else None
-
-
 def _active_w(board: Board, clock_hz: float, software: str) -> float:
     """Power while computing, with what this software was measured to add."""
     fitted = board.calibration
@@ -284,20 +204,6 @@ def _active_w(board: Board, clock_hz: float, software: str) -> float:
 def _known(call: KernelCall | None) -> list[KernelCall]:
     """What a part runs; nothing in firmware without an interpreter."""
     return [] if call is None else [call]
-
-
-def _call_warnings(
-    calls: Sequence[KernelCall], builds: Sequence[PricedBuild | None]
-) -> Iterable[str]:
-    for call, build in zip(calls, builds, strict=True):
-        yield from call.warnings
-        if build is None:
-            yield f"{call.kernel} has no profile: its time is missing from the totals"
-            continue
-        if not build.is_exact:
-            yield f"{build.reason} (±{100 * build.distance:.0f} %)"
-        elif unpriced := build.build.unpriced(call.trips):
-            yield f"{call.kernel}: cost of {', '.join(unpriced)} is unknown and left out"
 
 
 def _with_fpu(board: Board, fpu: bool | None) -> Board:
@@ -414,11 +320,3 @@ def _where(layers: Sequence[LayerEstimate]) -> str:
     if len(layers) == 1:
         return f"operator {first.index} ({first.operator})"
     return f"{len(layers)} operators from {first.index} ({first.operator})"
-
-
-def _summary(tensor: Tensor) -> TensorSummary:
-    return TensorSummary(tensor.shape, tensor.dtype.value)
-
-
-def _joined(words: Iterable[str]) -> str:
-    return " + ".join(dict.fromkeys(word for word in words if word))
