@@ -14,7 +14,7 @@ __all__ = ["ExceptionFrames", "FrameError"]
 
 _BASIC_BYTES, _EXTENDED_BYTES = 0x20, 0x68
 _THREAD, _PROCESS_STACK, _BASIC_FRAME = 1 << 3, 1 << 2, 1 << 4
-_SPSEL, _FPCA = 1 << 1, 1 << 2
+_UNPRIVILEGED, _SPSEL, _FPCA = 1 << 0, 1 << 1, 1 << 2
 _ALIGNED, _THUMB, _IT_STATE, _NUMBER = 1 << 9, 1 << 24, 0x0600_FC00, 0x1FF
 
 
@@ -86,6 +86,8 @@ class ExceptionFrames:
         cleared = control & ~(_SPSEL | _FPCA)
         now = status & ~(_IT_STATE | _NUMBER) | number
         self._handler.write((frame, cleared, number, cleared, now, exc_return, handler | 1))
+        if control & _UNPRIVILEGED and not from_handler:
+            self._renew_privilege()
 
     def leave(self, exc_return: int) -> None:
         """Unstack the context that an EXC_RETURN value names, and go on there.
@@ -113,3 +115,9 @@ class ExceptionFrames:
         self._restored.write(
             (*words[:6], after, status & ~_ALIGNED | _THUMB, control, words[6] | 1)
         )
+        if control & _UNPRIVILEGED and thread:
+            self._renew_privilege()
+
+    def _renew_privilege(self) -> None:
+        """Have the translator see the privilege anew, which only a write of CPSR does."""
+        self._uc.reg_write(arm.UC_ARM_REG_CPSR, self._uc.reg_read(arm.UC_ARM_REG_CPSR))
