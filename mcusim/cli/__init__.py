@@ -21,6 +21,7 @@ _COMMANDS = {
     "calibrate": "Fit a board to runs that were measured on it.",
     "debug": "Show where quantization hurts, layer by layer.",
     "exec": "Run firmware, or one function of it: output, time and energy by function.",
+    "kernels": "Check the kernels within a firmware image: bits and instructions.",
     "networks": "List the networks of the zoo.",
     "reproduce": "Reproduce a published experiment, published beside predicted.",
     "run": "Estimate what a model takes on a board, and run it on inputs.",
