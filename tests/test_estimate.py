@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 import mcusim
-from mcusim import estimator
+from mcusim import estimator, pricing
 from mcusim.graph import DType
 from mcusim.kernels.closest import closest_profile
 from mcusim.report import estimate_schema
@@ -189,7 +189,7 @@ def test_what_nothing_prices_is_never_silently_zero(monkeypatch):
     def without_pooling(name, core, build):
         return None if "pool" in name else closest_profile(name, core, build)
 
-    monkeypatch.setattr(estimator, "closest_profile", without_pooling)
+    monkeypatch.setattr(pricing, "closest_profile", without_pooling)
     found = mcusim.estimate(pooling(), BOARD)
     assert not found.layers[0].is_priced
     assert any("missing from the totals" in warning for warning in found.warnings)
@@ -216,7 +216,7 @@ def test_a_layer_of_which_one_call_has_no_cost_has_none(monkeypatch):
     def without_glue(profile, core, build):
         return None if "glue" in profile else closest_profile(profile, core, build)
 
-    monkeypatch.setattr(estimator, "closest_profile", without_glue)
+    monkeypatch.setattr(pricing, "closest_profile", without_glue)
     found = mcusim.estimate(graph, BOARD, "cmsis-nn").layers[0]
     assert not found.is_priced
     assert found.cycles == 0

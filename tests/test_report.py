@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 import mcusim
-from mcusim import estimator
+from mcusim import pricing
 from mcusim.report import dominant_lines, layer_table, summary_lines
 from tests.small_models import convolution, pooling
 
@@ -46,7 +46,7 @@ def test_a_narrow_table_drops_columns_whole():
 
 def test_guessed_and_missing_cells_are_marked(monkeypatch):
     assert "~" in rendered(mcusim.estimate(convolution(), BOARD, build="gcc-Ofast"), None)
-    monkeypatch.setattr(estimator, "closest_profile", lambda name, core, build: None)
+    monkeypatch.setattr(pricing, "closest_profile", lambda name, core, build: None)
     found = mcusim.estimate(pooling(), BOARD)
     assert "?" in rendered(found, None)
     assert "without 1 layers that nothing prices" in summary_lines(found)[0]
