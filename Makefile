@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MODEL ?= ds-cnn
 BOARD ?= nucleo-l496zg
 
-.PHONY: run test lint bench clean
+.PHONY: run test lint docs bench clean
 
 run: $(VENV)/.installed  ## estimate MODEL on BOARD
 	$(BIN)/mcusim run $(MODEL) --board $(BOARD)
@@ -18,6 +18,9 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-test  ## the site, in build/docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 bench: $(VENV)/.installed-test  ## timing ratios, measured side by side
 	$(BIN)/python -m benchmarks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from mcusim.boards import Board, Calibration, Cycles
@@ -223,6 +224,12 @@ class Estimate:
     def flash_bytes(self) -> int:
         """Model, runtime and kernels in flash."""
         return sum(part.size_bytes for part in self.flash)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        # By name: renderers stand above what they render, and only a notebook needs this one.
+        fragment: str = import_module("mcusim.report.page").html_fragment(self)
+        return fragment
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, after the schema in ``mcusim/report/estimate.schema.json``."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
+from importlib import import_module
 
 __all__ = ["Claim", "Figure", "Reproduction", "Row", "Series"]
 
@@ -96,6 +98,12 @@ class Figure:
     kind: str = "line"
     logarithmic: bool = False
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the plot."""
+        # By name: drawing stands above what is drawn, and needs Matplotlib.
+        drawn: str = import_module("mcusim.experiments.plots").plot_svg(self)
+        return drawn[drawn.index("<svg") :]
+
 
 @dataclass(frozen=True)
 class Reproduction:
@@ -126,6 +134,21 @@ class Reproduction:
         """Rows of one table."""
         return tuple(row for row in self.rows if row.table == table)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: each number, and each conclusion."""
+        head = (
+            "<tr><th>table</th><th>what</th><th>published</th><th>predicted</th><th>error</th></tr>"
+        )
+        rows = "".join(_row_html(row) for row in self.rows)
+        claims = "".join(
+            f"<li>{escape(c.text)}: {_VERDICTS[c.confirmed]} ({escape(c.evidence)})</li>"
+            for c in self.claims
+        )
+        return (
+            f"<p><strong>{escape(self.title)}</strong></p><table><thead>{head}</thead><tbody>{rows}"
+            f"</tbody></table><ul>{claims}</ul>"
+        )
+
     def mean_absolute_error(self, table: str) -> float | None:
         """Mean size of a table's errors, by which mistaken factors of 2 and 1/2 weigh the same."""
         ratios = [
@@ -134,3 +157,17 @@ class Reproduction:
             if row.published and row.predicted and row.published > 0 and row.predicted > 0
         ]
         return math.expm1(sum(ratios) / len(ratios)) if ratios else None
+
+
+_VERDICTS = {True: "confirmed", False: "not confirmed", None: "open"}
+
+
+def _row_html(row: Row) -> str:
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.4g}"
+
+    reach = "" if row.low is None else f"{number(row.low)} to {number(row.high)}"
+    predicted = f"{number(row.predicted)} ({reach})" if reach else number(row.predicted)
+    error = "" if row.error is None else f"{100 * row.error:+.1f} %"
+    cells = (row.table, f"{row.what} [{row.unit}]", number(row.published), predicted, error)
+    return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"

@@ -11,9 +11,9 @@ from mcusim.estimates import Estimate, LayerEstimate, PartEstimate, TensorSummar
 from mcusim.graph import DType
 from mcusim.report.duty import duty_cycle_sentences
 
-__all__ = ["html_page"]
+__all__ = ["html_fragment", "html_page"]
 
-_TEMPLATE = "report.html.jinja"
+_PAGE, _FRAGMENT = "report.html.jinja", "fragment.html.jinja"
 #: Size of a drawing, in its own units.
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 720.0, 330.0, 70.0, 12.0, 40.0
 #: Colours of buffers; neighbours in memory differ, and each has a border and a title besides.
@@ -97,18 +97,9 @@ def html_page(
     Returns:
         The page, UTF-8 text.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("mcusim.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters |= {"si": _si, "ms": _ms, "mj": _mj, "percent": _percent}
-    template = environment.get_template(_TEMPLATE)
     choices = _choices(estimate, others)
-    return template.render(
+    return _rendered(
+        _PAGE,
         estimate=estimate,
         cycle=duty_cycle_sentences(cycle, estimate) if cycle else (),
         rows=_rows(estimate),
@@ -118,6 +109,24 @@ def html_page(
         choices=choices,
         front=_scatter(choices),
     )
+
+
+def html_fragment(estimate: Estimate) -> str:
+    """The totals and the layers, for a notebook."""
+    return _rendered(_FRAGMENT, estimate=estimate, rows=_rows(estimate))
+
+
+def _rendered(name: str, **values: object) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("mcusim.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters |= {"si": _si, "ms": _ms, "mj": _mj, "percent": _percent}
+    return environment.get_template(name).render(values)
 
 
 def _rows(estimate: Estimate) -> list[_Row]:
