@@ -1,0 +1,82 @@
+"""``mcusim exec`` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("unicorn")
+
+from mcusim.cli.exec import command
+from tests.emulator.thumb import BASE, STACK, halfwords
+
+#: 50 x 64 turns of a dot product, then an exit by semihosting.
+_PROGRAM = bytes.fromhex(
+    "40f232094ff0000c4ff000500f494022002350f8044b51f8045b2ffa84f6"
+    "2ffa85f726fb07332ffa94f42ffa95f524fb0533013aedd14b60002b48bf"
+    "0cf1010cb9f10109e0d118200149abbe0010002026000200"
+)
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(command, list(arguments), standalone_mode=False)
+    if result.exception:
+        raise result.exception
+    return int(result.return_value or 0), result.output
+
+
+@pytest.fixture
+def binary(tmp_path: Path) -> Path:
+    path = tmp_path / "dot.bin"
+    vectors = struct.pack("<II", STACK, BASE | 1).ljust(BASE, b"\0")
+    path.write_bytes(vectors + _PROGRAM)
+    return path
+
+
+def test_firmware_runs_to_its_exit(binary: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "result.json"
+    code, said = run(str(binary), "--base", "0", "--board", "nrf52840-dk", "--json", str(saved))
+    assert code == 0
+    assert "the firmware ended" in said
+    content = json.loads(saved.read_text())
+    assert content["schema"] == "mcusim/execution/1"
+    assert content["stop"]["reason"] == "exited"
+    assert content["functions"][0]["instructions"]["counts"]["simd_mac"] == 50 * 64 * 2
+    assert content["latency_s"] > 0
+    assert content["energy_j"] > 0
+
+
+def test_limits_end_cleanly_with_what_was_counted(binary: Path) -> None:
+    code, said = run(
+        str(binary), "--base", "0", "--board", "nrf52840-dk", "--max-instructions", "1000"
+    )
+    assert code == 0
+    assert "instruction limit" in said
+    assert "executed  1,0" in said
+
+
+def test_a_fault_shows_registers_and_blocks(tmp_path: Path) -> None:
+    path = tmp_path / "bad.bin"
+    code_bytes = halfwords(0x4800, 0x6800, 0x0000, 0x7000)  # ldr r0, =0x70000000; ldr r0, [r0]
+    vectors = struct.pack("<II", STACK, BASE | 1).ljust(BASE, b"\0")
+    path.write_bytes(vectors + code_bytes)
+    code, said = run(str(path), "--base", "0", "--board", "nrf52840-dk")
+    assert code == 1
+    assert "0x70000000" in said
+    assert "r0 70000000" in said
+    assert "last blocks" in said
+
+
+def test_traces_are_saved(binary: Path, tmp_path: Path) -> None:
+    trace, flame = tmp_path / "trace.json", tmp_path / "flame.json"
+    run(
+        str(binary),
+        *("--base", "0", "--board", "nrf52840-dk"),
+        *("--trace", str(trace), "--speedscope", str(flame)),
+    )
+    assert "traceEvents" in json.loads(trace.read_text())
+    assert json.loads(flame.read_text())["exporter"] == "mcusim"
