@@ -19,12 +19,14 @@ _COMMANDS = {
     "bench": "Plan measurements on a physical board, and read them from it.",
     "boards": "List the boards, or show one with the source of each number.",
     "calibrate": "Fit a board to runs that were measured on it.",
+    "compare": "Compare what two revisions of a model take, layer by layer.",
     "debug": "Show where quantization hurts, layer by layer.",
     "exec": "Run firmware, or one function of it: output, time and energy by function.",
-    "kernels": "Check the kernels within a firmware image: bits and instructions.",
+    "kernels": "Hold compiled kernels against mcusim: bits and instructions.",
     "networks": "List the networks of the zoo.",
     "reproduce": "Reproduce a published experiment, published beside predicted.",
     "run": "Estimate what a model takes on a board, and run it on inputs.",
+    "sweep": "Price models x boards x settings into one file, and find the best under limits.",
     "verify": "Compare the bits of two runtimes, and say why they differ.",
 }
 
