@@ -28,6 +28,11 @@ __all__ = ["RUNTIMES", "UNKNOWN_KERNELS", "fitted_profiles", "main", "samples"]
 
 #: What was counted for each runtime, in words.
 RUNTIMES = {
+    "tflm@ncs1.4": (
+        "fitted on instructions counted in an emulator: the published firmware zephyr.bin of "
+        "github.com/chrpro/TinyML-Evaluation, Tensorflow-micro/MNIST-Models (nRF Connect SDK "
+        "1.4.0, GCC 9.2.1, -Os, assertions on), given models of one operator"
+    ),
     "dnnruntime": (
         "fitted on instructions counted in an emulator: kernels/dnnruntime/dnnruntime.c, our own "
         "reading of the paper, called by bench.c there, arm-none-eabi-gcc 12.2.1"
@@ -36,6 +41,11 @@ RUNTIMES = {
         "fitted on instructions counted in an emulator: uTensor 2cb1b70 (2020-06-18), operators as "
         "its code generator calls them, arm-none-eabi-gcc 12.2.1 -std=gnu++14 -fno-rtti "
         "-fno-exceptions -funsigned-char, newlib"
+    ),
+    "weight_formats": (
+        "fitted on instructions counted in an emulator: kernels/weight_formats/weight_formats.c, "
+        "our own reading of Svoboda et al. 2022, section 6, called one at a time by "
+        "mcusim.calibration.weight_format_counts, arm-none-eabi-gcc 12.2.1"
     ),
 }
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from mcusim.errors import InputError
 from mcusim.kernels.dnnruntime import NAME as DNNRUNTIME
+from mcusim.kernels.tflm_ncs import NAME as TFLM_NCS
 from mcusim.kernels.utensor import NAME as UTENSOR
 from mcusim.resources import data_path
-from mcusim.runtimes import dnnruntime, legacy_q7, utensor
+from mcusim.runtimes import dnnruntime, legacy_q7, tflm_ncs, utensor
 from mcusim.runtimes.plan import FlashPart, Plan, RamPart
 
 __all__ = ["SECTIONS", "FunctionSizes", "flash", "flash_half_width", "function_sizes", "static_ram"]
@@ -109,6 +110,8 @@ def flash(plan: Plan, core: str, build: str) -> tuple[FlashPart, ...]:
         return (_q7_weights(plan),)
     if plan.runtime == DNNRUNTIME:
         return dnnruntime.flash(plan, core, build)
+    if plan.runtime == TFLM_NCS:
+        return tflm_ncs.flash(plan)
     if plan.runtime == UTENSOR:
         return utensor.flash(plan, core, build)
     operators = _operators(plan)
@@ -151,7 +154,7 @@ def static_ram(plan: Plan, core: str, build: str) -> tuple[RamPart, ...]:
     Raises:
         InputError: there is no such core or build.
     """
-    if plan.runtime in (legacy_q7.RUNTIME, DNNRUNTIME, UTENSOR):
+    if plan.runtime in (legacy_q7.RUNTIME, DNNRUNTIME, UTENSOR, TFLM_NCS):
         return ()
     operators = _operators(plan)
     known = _build(plan.runtime, core, build)
@@ -239,7 +242,7 @@ def flash_half_width(plan: Plan, core: str, build: str) -> float | None:
         core: as for :func:`flash`.
         build: as for :func:`flash`.
     """
-    if plan.runtime in (legacy_q7.RUNTIME, DNNRUNTIME, UTENSOR):
+    if plan.runtime in (legacy_q7.RUNTIME, DNNRUNTIME, UTENSOR, TFLM_NCS):
         return None
     known = _build(plan.runtime, core, build)
     return math.hypot(known.fit["held_out_error"], math.log(known.factors["text"]))

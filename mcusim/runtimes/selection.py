@@ -15,6 +15,8 @@ from mcusim.kernels.dnnruntime import library as dnnruntime_library
 from mcusim.kernels.library import KernelLibrary
 from mcusim.kernels.profile import load_profile
 from mcusim.kernels.reference import KERNELS as REFERENCE_KERNELS
+from mcusim.kernels.tflm_ncs import LIBRARY as TFLM_NCS_LIBRARY
+from mcusim.kernels.tflm_ncs import NAME as TFLM_NCS
 from mcusim.kernels.utensor import LIBRARY as UTENSOR_LIBRARY
 from mcusim.kernels.utensor import NAME as UTENSOR
 from mcusim.runtimes import legacy_q7, tflm_2020
@@ -40,6 +42,7 @@ _GENERATIONS: Mapping[str, tuple[Generation, ...]] = {
 
 #: Runtimes with kernels of their own, of which one generation is known.
 _LIBRARIES: Mapping[str, Callable[[Configuration], KernelLibrary]] = {
+    TFLM_NCS: lambda configuration: TFLM_NCS_LIBRARY,
     UTENSOR: lambda configuration: UTENSOR_LIBRARY,
     DNNRUNTIME: lambda configuration: dnnruntime_library(configuration.simd != "none"),
 }

@@ -11,8 +11,9 @@ from mcusim.kernels.cmsis_nn.alignment import misaligned
 from mcusim.kernels.contract import KernelCall
 from mcusim.kernels.dnnruntime import NAME as DNNRUNTIME
 from mcusim.kernels.reference import control_flow
+from mcusim.kernels.tflm_ncs import NAME as TFLM_NCS
 from mcusim.kernels.utensor import NAME as UTENSOR
-from mcusim.runtimes import dnnruntime, legacy_q7, tflm_2020, utensor
+from mcusim.runtimes import dnnruntime, legacy_q7, tflm_2020, tflm_ncs, utensor
 from mcusim.runtimes.abi import ARM_EABI
 from mcusim.runtimes.acceptance import accepted_nodes
 from mcusim.runtimes.arena import plan_arena
@@ -55,6 +56,8 @@ def plan(
         return legacy_q7.plan(graph, core, single_rounding)
     if runtime == DNNRUNTIME:
         return dnnruntime.plan(graph, core, single_rounding)
+    if runtime == TFLM_NCS:
+        return tflm_ncs.plan(graph, core, single_rounding)
     if runtime == UTENSOR:
         return utensor.plan(graph, core, single_rounding)
     chosen = select(runtime, core, single_rounding)
