@@ -194,6 +194,8 @@ def _read(path: Path, shipped: tuple[str, ...], below: tuple[Path, ...]) -> _Con
     if base_path in (*below, path):
         raise BoardError(_at(content, "base", "leads back to this file"))
     under = _read(base_path, shipped, (*below, path))
+    if "calibration" in content.values:
+        under = _without_software(under)
     _forget_supply(under.values, content.values)
     return _Content(
         str(path), _merged(under.values, content.values), under.origins | content.origins
@@ -206,6 +208,15 @@ def _forget_supply(under: dict[str, Any], over: Mapping[str, Any]) -> None:
     if isinstance(power, dict) and isinstance(own, dict) and "active_a_per_hz" in own:
         for key in ("measured_at_v", "measured_through"):
             power.pop(key, None)
+
+
+def _without_software(content: _Content) -> _Content:
+    """A base without what its runs say of software: the runs of the file above it are others."""
+    held = content.values.get("calibration")
+    if not isinstance(held, dict):
+        return content
+    kept = {key: value for key, value in held.items() if key not in ("kinds", "power_scale")}
+    return _Content(content.file, content.values | {"calibration": kept}, content.origins)
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,13 +15,14 @@ from mcusim.cli import _run
 from mcusim.errors import InputError
 from tests.shared import SHARED, needs_shared
 
-BOARD = "nucleo-l4r5zi"
+#: Not fitted to published runs, and one that is.
+BOARD, FITTED = "nucleo-f429zi", "nucleo-l4r5zi"
 NETWORKS = ("lenet-5", "ds-cnn", "ad-autoencoder", "conv-16-mnist")
 
 
-def secret_board(time_scale=1.0, constant_wait_scale=1.0):
+def secret_board(time_scale=1.0, constant_wait_scale=1.0, name=BOARD):
     """The board as nature made it: not what its file says."""
-    board = load_board(BOARD)
+    board = load_board(name)
     scaled = Calibration(
         measured_on="",
         runs=1,
@@ -55,8 +56,8 @@ def measured(board, networks=NETWORKS, clocks=(16e6, 120e6), factors=None, energ
 
 
 def test_hidden_parameters_are_found_within_two_percent():
-    runs = measured(secret_board(1.12, 2.5), energy=1.1)
-    found = calibrate(BOARD, runs)
+    runs = measured(secret_board(1.12, 2.5, FITTED), energy=1.1)
+    found = calibrate(FITTED, runs)
     assert found.fit.fitted == ("time_scale", "constant_wait_scale")
     assert found.fit.parameters.time_scale == pytest.approx(1.12, rel=0.02)
     assert found.fit.parameters.constant_wait_scale == pytest.approx(2.5, rel=0.02)
@@ -158,6 +159,23 @@ def test_the_written_board_predicts_what_was_measured_and_says_on_what(tmp_path)
     assert high / low > mine.latency_interval_s[1] / mine.latency_interval_s[0]
 
 
+def test_what_the_base_was_measured_with_does_not_scale_new_energies(tmp_path):
+    base = load_board(FITTED)
+    assert base.calibration.power_scale
+    runs = measured(secret_board(1.2, name=FITTED), energy=1.5)
+    path = tmp_path / "mine.toml"
+    path.write_text(calibrate(FITTED, runs).toml(tmp_path))
+    board = load_board(path)
+    assert not board.calibration.power_scale
+    assert not board.calibration.kinds
+    graph = mcusim.load_model("conv-32-mnist")
+    mine, true = (
+        mcusim.estimate(graph, board),
+        mcusim.estimate(graph, secret_board(1.2, name=FITTED)),
+    )
+    assert mine.energy_j == pytest.approx(1.5 * true.energy_j, rel=0.03)
+
+
 def test_a_board_of_a_file_is_its_base_from_where_the_new_one_lies(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "desk.toml").write_text(f'base = "{BOARD}"\n')
@@ -252,7 +270,7 @@ def test_networks_left_out_of_mlperf_s_reference_are_within_twelve_percent():
         for i, (name, ms) in enumerate(REFERENCE_MS.items(), start=2)
     )
     runs = MeasurementFile("runs.csv", "0" * 64, rows)
-    found = calibrate(BOARD, runs, "cmsis-nn@2020", "gcc-Os")
+    found = calibrate(FITTED, runs, "cmsis-nn@2020", "gcc-Os")
     # The board that ships was fitted to these runs and others: four alone make it no better.
     assert "keeps its parameters" in found.refused
     errors = [abs(math.expm1(residual)) for residual in found.fit.left_out]
