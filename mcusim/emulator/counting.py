@@ -158,6 +158,7 @@ class BlockCounter:
         """Core cycles counted, waits and what was added included."""
         ticks = self._get("ticks")
         if self._get("expected") == _NOWHERE:
+            # The hook adds them with the next block.
             ticks += self._get("taken_ticks")
         return ticks / TICKS
 
@@ -259,8 +260,9 @@ class BlockCounter:
             return
         if pc == expected:
             self._records[self._recent()[0], FELL] += 1
-        # What comes next will be taken for a branch.
-        self._set("ticks", self._get("ticks") - self._get("taken_ticks"))
+        if pc in (expected, _NOWHERE):
+            # What comes next will be taken for a branch, which this is not.
+            self._set("ticks", self._get("ticks") - self._get("taken_ticks"))
         self._set("expected", _NOWHERE)
 
     def save(self) -> object:
