@@ -22,7 +22,7 @@ _COMMANDS = {
     "compare": "Compare what two revisions of a model take, layer by layer.",
     "debug": "Show where quantization hurts, layer by layer.",
     "exec": "Run firmware, or one function of it: output, time and energy by function.",
-    "kernels": "Hold compiled kernels against mcusim: bits and instructions.",
+    "kernels": "Check the kernels within a firmware image: bits and instructions.",
     "networks": "List the networks of the zoo.",
     "reproduce": "Reproduce a published experiment, published beside predicted.",
     "run": "Estimate what a model takes on a board, and run it on inputs.",
