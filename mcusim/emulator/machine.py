@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import Enum
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +18,12 @@ from mcusim.boards import Board
 from mcusim.emulator.blocks import Block, decode_block
 from mcusim.emulator.bus import Bus
 from mcusim.emulator.contract import Event, EventKind, Peripheral, SystemControl
+from mcusim.emulator.core import Core
 from mcusim.emulator.counting import BlockCounter, Counts
-from mcusim.emulator.images import Image
+from mcusim.emulator.images import Image, load_image
 from mcusim.emulator.memories import Memories
+from mcusim.emulator.outcomes import Output, Stop, StopReason
 from mcusim.emulator.timing import BlockPricing
-from mcusim.errors import InputError
 
 if TYPE_CHECKING:
     from mcusim.emulator.arguments import Argument
@@ -39,65 +39,6 @@ _LEAST_CYCLES = 0.25
 #: Where functions that were called from outside return to: executable by the architecture's memory
 #: map, and used by no board.
 RETURN_ADDRESS = 0x8FFF_F000
-#: What is branched to in order to leave an exception begins here.
-_EXCEPTION_RETURN = 0xFFFF_FFE0
-_EXCEPTION_SUPERVISOR, _EXCEPTION_PREFETCH, _EXCEPTION_BREAKPOINT = 2, 3, 7
-#: A return from an exception, once MSR has told the translator that a handler runs; else it
-#: is a prefetch.
-_EXCEPTION_EXIT = 8
-_WFI_NARROW, _WFI_WIDE = b"\x30\xbf", b"\xaf\xf3\x03\x80"
-
-_MODELS = {
-    "m0": "UC_CPU_ARM_CORTEX_M0",
-    "m0plus": "UC_CPU_ARM_CORTEX_M0",
-    "m3": "UC_CPU_ARM_CORTEX_M3",
-    "m4": "UC_CPU_ARM_CORTEX_M4",
-    "m7": "UC_CPU_ARM_CORTEX_M7",
-    "m33": "UC_CPU_ARM_CORTEX_M33",
-}
-
-
-class StopReason(Enum):
-    """Why a run ended."""
-
-    EXITED = "the firmware ended"
-    RETURNED = "the function returned"
-    TIME_LIMIT = "time limit"
-    INSTRUCTION_LIMIT = "instruction limit"
-    FAULT = "fault"
-    ASLEEP = "asleep, and nothing will wake it"
-    INTERRUPTED = "interrupted"
-    PAUSED = "paused"
-
-
-@dataclass(frozen=True)
-class Stop:
-    """How a run ended.
-
-    Attributes:
-        reason: why.
-        detail: the same in words, with the place.
-        event: what the core met, for a fault.
-    """
-
-    reason: StopReason
-    detail: str = ""
-    event: Event | None = None
-
-
-@dataclass(frozen=True)
-class Output:
-    """Something the firmware said.
-
-    Attributes:
-        channel: where, such as ``"uart0"``, ``"rtt0"`` or ``"semihosting"``.
-        data: the bytes.
-        cycles: when, in core cycles since reset.
-    """
-
-    channel: str
-    data: bytes
-    cycles: float
 
 
 class Machine:
@@ -117,24 +58,32 @@ class Machine:
         sleeps: begin and end of each such time, if it is a list.
     """
 
-    def __init__(self, image: Image, board: Board, *, clock_hz: float | None = None) -> None:
+    def __init__(
+        self,
+        image: Image | str | os.PathLike[str],
+        board: Board,
+        *,
+        clock_hz: float | None = None,
+    ) -> None:
         """Put an image into a board's memories, with the core in reset.
 
         Args:
-            image: the firmware.
+            image: the firmware, or the path of its file.
             board: where it runs; its regions say where memory is.
             clock_hz: clock of the core; the board's own when None.
 
         Raises:
+            ImageError: the file is no firmware.
             InputError: Unicorn has no such core, the board does not say where its memories lie,
                 or the image does not fit into them.
         """
-        self.image = image
+        self.image = image if isinstance(image, Image) else load_image(image)
         self.board = board
         self.clock_hz = float(clock_hz or board.clock.default_hz)
-        self.uc = _core(board)
+        self._core = Core(board)
+        self.uc = self._core.uc
         self.memories = Memories(self.uc, board)
-        self.memories.program(image)
+        self.memories.program(self.image)
         self.bus = Bus(self.uc, self)
         self.pricing = BlockPricing(board, self.clock_hz, self.memories)
         self.counter = BlockCounter(
@@ -146,14 +95,12 @@ class Machine:
         self.sleep_cycles = 0.0
         self.sleeps: list[tuple[float, float]] | None = None
         self.system: SystemControl | None = None
-        self._event: Event | None = None
         self._stop: Stop | None = None
         self._return_address: int | None = None
         self._limit: float | None = None
         self._attention = False
         self._listeners: list[tuple[float, Callable[[], None]]] = []
         self._due, self._heard_at = 0.0, math.inf
-        self._install_hooks()
         self.reset()
 
     # What peripherals use.
@@ -391,22 +338,12 @@ class Machine:
         return self._stop
 
     def _execute(self) -> None:
-        from unicorn import UcError
-
-        self._event = None
-        trouble: Any = None
-        try:
-            self.uc.emu_start(self.pc | 1, 0)
-        except UcError as error:
-            trouble = error
+        event = self._core.run(self.pc)
         if self.counter.failure is not None:
             failure, self.counter.failure = self.counter.failure, None
             raise failure
-        event = self._event
-        if event is None and trouble is not None:
-            event = Event(EventKind.UNDEFINED, self.pc)
         if event is None and not self.counter.stopped:
-            event = self._waiting()
+            event = self._core.waiting(self.pc)
         if event is not None and self._stop is None:
             self._meet(event)
 
@@ -435,58 +372,8 @@ class Machine:
             self.counter.detach(before)
             self.counter.note(pc)
 
-    def _waiting(self) -> Event | None:
-        """What ended execution without a word: only the wait instructions do."""
-        pc = self.pc
-        before = self.read(pc - 4, 4)
-        if before[2:] == _WFI_NARROW or before == _WFI_WIDE:
-            return Event(EventKind.WAIT_FOR_INTERRUPT, pc)
-        return None
-
     def _decode(self, address: int, size: int) -> Block:
         return decode_block(self.read(address, size), address)
-
-    def _install_hooks(self) -> None:
-        from unicorn import UC_HOOK_INSN_INVALID, UC_HOOK_INTR, UC_HOOK_MEM_INVALID
-
-        # None of these slows anything down: Unicorn calls them only when something is amiss.
-        self.uc.hook_add(UC_HOOK_INTR, self._on_interrupt)
-        self.uc.hook_add(UC_HOOK_INSN_INVALID, self._on_undefined)
-        self.uc.hook_add(UC_HOOK_MEM_INVALID, self._on_bad_access)
-
-    def _on_interrupt(self, uc: Any, number: int, _: object) -> None:
-        pc = self.pc
-        if number == _EXCEPTION_SUPERVISOR:
-            self._event = Event(EventKind.SUPERVISOR_CALL, pc)
-        elif number == _EXCEPTION_BREAKPOINT:
-            self._event = Event(EventKind.BREAKPOINT, pc)
-        elif number in (_EXCEPTION_PREFETCH, _EXCEPTION_EXIT):
-            self._event = _left(pc)
-        else:
-            self._event = Event(EventKind.UNDEFINED, pc)
-        uc.emu_stop()
-
-    def _on_undefined(self, _: Any, __: object) -> bool:
-        self._event = Event(EventKind.UNDEFINED, self.pc)
-        return False
-
-    def _on_bad_access(
-        self, _: Any, access: int, address: int, __: int, ___: int, ____: object
-    ) -> bool:
-        from unicorn.unicorn_const import (
-            UC_MEM_FETCH_PROT,
-            UC_MEM_FETCH_UNMAPPED,
-            UC_MEM_READ_PROT,
-            UC_MEM_READ_UNMAPPED,
-        )
-
-        if access in (UC_MEM_FETCH_UNMAPPED, UC_MEM_FETCH_PROT):
-            self._event = _left(address)
-        elif access in (UC_MEM_READ_UNMAPPED, UC_MEM_READ_PROT):
-            self._event = Event(EventKind.BAD_READ, self.pc, address)
-        else:
-            self._event = Event(EventKind.BAD_WRITE, self.pc, address)
-        return False
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -503,30 +390,3 @@ class Machine:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
-
-
-def _left(pc: int) -> Event:
-    """What branching to where no code is means."""
-    if pc >= _EXCEPTION_RETURN:
-        # The low bit went with the branch; every such value has it.
-        return Event(EventKind.EXCEPTION_RETURN, pc | 1)
-    return Event(EventKind.BAD_FETCH, pc, pc)
-
-
-def _core(board: Board) -> Any:
-    """A Unicorn with the board's core.
-
-    Not in ``UC_MODE_MCLASS``, in which every model is a Cortex-M33.
-    """
-    try:
-        import unicorn
-    except ImportError:
-        raise InputError("running firmware needs `pip install mcusim[exec]`") from None
-    profile = board.core.profile.removesuffix("-soft")
-    if profile not in _MODELS:
-        raise InputError(
-            f"{board.name}: Unicorn has no {board.core.name}, so that its firmware cannot be run"
-        )
-    uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB)
-    uc.ctl_set_cpu_model(getattr(unicorn.arm_const, _MODELS[profile]))
-    return uc
