@@ -119,7 +119,9 @@ class ExecutedBench:
     def _execute(self, build: str, clock_hz: float | None) -> dict[tuple[str, int | None], Cycles]:
         image = bench_image(build)
         if not image.is_file():
-            raise InputError(f"the firmware {build} is not there; --firmware of mcusim bench run")
+            raise InputError(
+                f"the firmware {build} is not there; mcusim bench run --firmware names the ELF"
+            )
 
         def run(**scales: float) -> BenchReport:
             scaled = _WITHOUT_WAITS.model_copy(update=scales)

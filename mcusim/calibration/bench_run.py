@@ -82,6 +82,12 @@ class BenchReport:
     build: str
     rows: tuple[BenchRow, ...] = ()
 
+    @property
+    def shipped(self) -> str:
+        """Name of the ELF that ships and prints such reports; empty for any other."""
+        is_shipped = (self.board, self.build) == ("generic", "clang-O2")
+        return f"bench-{self.core}" if is_shipped else ""
+
 
 class ByteSource(Protocol):
     """Where bytes come from."""

@@ -139,8 +139,8 @@ def run(
     clock_hz = report.clock_hz or clock_hz
     if not clock_hz:
         raise InputError(f"{port}: the firmware does not know its clock; give --clock or --board")
-    build = str(firmware.resolve()) if firmware else f"bench-{report.core}"
-    content = measurements_csv(report, clock_hz, build).encode()
+    build = str(firmware.resolve()) if firmware else report.shipped
+    content = measurements_csv(report, clock_hz, build or report.build).encode()
     write_whole(output_file, lambda file: file.write(content))
     rows = content.count(b"\n") - 1
     console.show(
@@ -149,4 +149,6 @@ def run(
     )
     bits = check_bits(report, models)
     console.show(*bits.lines)
+    if not build:
+        console.show("mcusim calibrate needs the ELF that ran; give it as --firmware")
     return 1 if bits.differ else 0

@@ -181,6 +181,8 @@ def test_pseudo_terminal_to_measurements(tmp_path: Path) -> None:
     assert [run.layer for run in runs] == [None, 4, None]
     assert [run.latency_s for run in runs] == [34000 / 64e6, 0.01, 0.02]
     assert {run.clock_hz for run in runs} == {64e6}
+    assert {run.build for run in runs} == {"gcc-O2"}
+    assert "mcusim calibrate needs the ELF that ran" in output
 
 
 def test_port_that_is_not_there(tmp_path: Path) -> None:
