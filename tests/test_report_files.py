@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html.parser
 import io
+import json
 import shutil
 import subprocess
 from dataclasses import replace
@@ -15,6 +16,7 @@ import mcusim
 from mcusim import cli
 from mcusim.report.page import html_page
 from mcusim.report.text import csv_text, markdown_text
+from mcusim.report.timeline import perfetto_trace
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -97,6 +99,31 @@ def test_run_writes_all_of_them(tmp_path, capsys):
     assert "on the front" in page
     assert files["csv"].read_text().startswith("index,operator")
     assert "| latency |" in files["markdown"].read_text()
+
+
+def test_the_timeline_is_as_long_as_the_inference(estimates):
+    trace = perfetto_trace(estimates[0])
+    layers = [e for e in trace["traceEvents"] if e["ph"] == "X" and e["tid"] == 1]
+    causes = [e for e in trace["traceEvents"] if e["ph"] == "X" and e["tid"] == 2]
+    whole_us = 1e6 * estimates[0].latency_s
+    assert layers[-1]["ts"] + layers[-1]["dur"] == pytest.approx(whole_us)
+    assert sum(e["dur"] for e in causes) == pytest.approx(whole_us)
+    currents = [e["args"]["mA"] for e in trace["traceEvents"] if e["ph"] == "C"]
+    power_w = estimates[0].energy_j / estimates[0].latency_s
+    supply_v = estimates[0].board.power.supply_v
+    assert max(currents) == pytest.approx(1e3 * power_w / supply_v, rel=0.01)
+    assert json.loads(json.dumps(trace)) == trace
+
+
+def test_an_overlay_names_the_tensors_of_the_model(tmp_path, capsys):
+    path, trace = tmp_path / "overlay.json", tmp_path / "trace.json"
+    files = ["--model-explorer", str(path), "--trace", str(trace)]
+    assert cli._run(["run", "ds-cnn", "--board", "nucleo-l4r5zi", *files]) == 0
+    overlay = json.loads(path.read_text())
+    names = [node.outputs[0].name for node in mcusim.load_model("ds-cnn").main.nodes]
+    assert list(overlay["results"]) == names
+    assert all(result["value"] > 0 for result in overlay["results"].values())
+    assert json.loads(trace.read_text())["traceEvents"]
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from mcusim.estimates import Estimate
     from mcusim.graph import Graph
 
-__all__ = ["save_csv", "save_html", "save_markdown"]
+__all__ = ["save_csv", "save_html", "save_markdown", "save_overlay", "save_trace"]
 
 
 def save_html(graph: Graph, found: Estimate, path: Path, cycle: DutyCycle | None = None) -> None:
@@ -59,6 +60,28 @@ def save_csv(found: Estimate, path: Path) -> None:
     from mcusim.report.text import csv_text
 
     _save(path, csv_text(found))
+
+
+def save_trace(found: Estimate, path: Path) -> None:
+    """Save a timeline for Perfetto.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    from mcusim.report.timeline import perfetto_trace
+
+    _save(path, json.dumps(perfetto_trace(found), allow_nan=False) + "\n")
+
+
+def save_overlay(graph: Graph, found: Estimate, path: Path) -> None:
+    """Save an overlay for Model Explorer.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    from mcusim.report.timeline import model_explorer_overlay
+
+    _save(path, json.dumps(model_explorer_overlay(graph, found), allow_nan=False) + "\n")
 
 
 def _save(path: Path, text: str) -> None:

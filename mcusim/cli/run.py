@@ -52,6 +52,10 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--html", "html_file", type=_FILE, help="Save a report beside other boards.")
 @click.option("--markdown", "markdown_file", type=_FILE, help="Save a summary as Markdown.")
 @click.option("--csv", "csv_file", type=_FILE, help="Save the layers as CSV.")
+@click.option("--trace", "trace_file", type=_FILE, help="Save a timeline for Perfetto.")
+@click.option(
+    "--model-explorer", "overlay_file", type=_FILE, help="Save an overlay for Model Explorer."
+)
 @click.option("--compare", "firmware", type=_FILE, help="Firmware to run the same model in.")
 def command(
     model: str,
@@ -72,6 +76,8 @@ def command(
     html_file: Path | None,
     markdown_file: Path | None,
     csv_file: Path | None,
+    trace_file: Path | None,
+    overlay_file: Path | None,
     firmware: Path | None,
 ) -> int:
     """Estimate what MODEL takes on a board: time and energy by layer, RAM and flash.
@@ -79,7 +85,13 @@ def command(
     MODEL is a .tflite file or the name of a network (see mcusim networks).
     """
     import mcusim
-    from mcusim.cli.report_files import save_csv, save_html, save_markdown
+    from mcusim.cli.report_files import (
+        save_csv,
+        save_html,
+        save_markdown,
+        save_overlay,
+        save_trace,
+    )
 
     if output_file and not input_file:
         raise click.UsageError("--output needs --input")
@@ -92,6 +104,8 @@ def command(
             html_file,
             markdown_file,
             csv_file,
+            trace_file,
+            overlay_file,
             firmware,
             why or None,
         )
@@ -123,6 +137,10 @@ def command(
         save_markdown(found, markdown_file, cycle)
     if csv_file:
         save_csv(found, csv_file)
+    if trace_file:
+        save_trace(found, trace_file)
+    if overlay_file:
+        save_overlay(graph, found, overlay_file)
     if input_file:
         _compute(graph, found, input_file, output_file)
     if firmware:
