@@ -7,7 +7,7 @@ from typing import Any
 
 import numba
 from llvmlite import ir
-from numba import types
+from numba import types as numba_types
 from numba.extending import intrinsic
 
 __all__ = [
@@ -74,6 +74,7 @@ STATE = {
     )
 }
 
+types: Any = numba_types
 #: From an address, whose lowest bit is nothing, to bytes of the table.
 _SHIFT = 5
 _KEY, _EXECUTED, _FELL, _TICKS, _INSTRUCTIONS, _FLAGS = range(6)
@@ -98,8 +99,7 @@ _KEY, _EXECUTED, _FELL, _TICKS, _INSTRUCTIONS, _FLAGS = range(6)
 ) = range(17)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _words(typing_context: Any, address: Any) -> Any:
+def _words_intrinsic(typing_context: Any, address: Any) -> Any:
     """The int64 words that begin at an address."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -108,8 +108,7 @@ def _words(typing_context: Any, address: Any) -> Any:
     return types.CPointer(types.int64)(types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _address(typing_context: Any, words: Any) -> Any:
+def _address_intrinsic(typing_context: Any, words: Any) -> Any:
     """The address at which words begin."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -118,8 +117,7 @@ def _address(typing_context: Any, words: Any) -> Any:
     return types.int64(types.CPointer(types.int64)), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _call(
+def _call_intrinsic(
     typing_context: Any, function: Any, first: Any, second: Any, third: Any, fourth: Any
 ) -> Any:
     """Call the C function at an address with four 64-bit arguments."""
@@ -133,7 +131,12 @@ def _call(
     return types.void(*(types.int64,) * 5), generate
 
 
-def _find(address: int, size: int, state: Any) -> int:
+_words: Any = intrinsic(_words_intrinsic)
+_address: Any = intrinsic(_address_intrinsic)
+_call: Any = intrinsic(_call_intrinsic)
+
+
+def _find(address: int, size: int, state: Any) -> Any:
     """Address of the record of a block that the quick path did not find, or must not take."""
     key = address | size << ADDRESS_BITS
     at = state[_RECORDS] + ((address << _SHIFT) & state[_MASK])

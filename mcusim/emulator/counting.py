@@ -268,7 +268,7 @@ class BlockCounter:
     def save(self) -> object:
         """What :meth:`restore` takes back to."""
         places = np.array(self._places, np.int64)
-        columns = [RECORD["executed"], FELL]
+        columns = np.array([RECORD["executed"], FELL])
         return (
             self._records[np.ix_(places, columns)],
             self._state[[STATE["ticks"], STATE["expected"], STATE["ring_used"]]].copy(),
@@ -279,7 +279,7 @@ class BlockCounter:
     def restore(self, saved: Any) -> None:
         """Forget what was counted since :meth:`save`; blocks that were met stay known."""
         counted, state, recent, before = saved
-        columns = [RECORD["executed"], FELL]
+        columns = np.array([RECORD["executed"], FELL])
         places = np.array(self._places, np.int64)
         self._records[np.ix_(places, columns)] = 0
         self._records[np.ix_(places[: len(counted)], columns)] = counted
