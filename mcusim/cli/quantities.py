@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import click
 
-__all__ = ["charge", "duration", "frequency", "places", "rest", "voltage"]
+__all__ = ["charge", "duration", "frequency", "places", "rest", "size", "voltage"]
 
 #: A plain number below this is no clock in Hz.
 _LEAST_PLAIN_HZ = 1000
@@ -17,6 +17,7 @@ _TIMES = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400
 _CHARGES = {"mah": 1e-3, "ah": 1.0}
 _ENERGIES = {"mwh": 3.6, "wh": 3600.0, "kj": 1e3, "j": 1.0}
 _VOLTAGES = {"mv": 1e-3, "v": 1.0, "": 1.0}
+_SIZES = {"kib": 1024.0, "mib": 1048576.0, "kb": 1e3, "mb": 1e6, "b": 1.0, "": 1.0}
 _CURRENTS = {"na": 1e-9, "ua": 1e-6, "ma": 1e-3, "a": 1.0}
 _NUMBER_AND_UNIT = re.compile(r"\s*(?P<number>[-+0-9.eE]*[0-9.])\s*(?P<unit>[a-zA-Zµμ]*)\s*")
 
@@ -80,6 +81,14 @@ def rest(ctx: click.Context, param: click.Parameter, text: str | None) -> str | 
     if number < 0:
         raise click.BadParameter(f"{text} is below 0")
     return number * _CURRENTS[unit]
+
+
+def size(ctx: click.Context, param: click.Parameter, text: str | None) -> int | None:
+    """A size in bytes, or with its unit: ``65536``, ``64KiB``, ``320kB``."""
+    if text is None:
+        return None
+    number, unit = _parsed(text, _SIZES, "a size such as 64KiB")
+    return int(_positive(text, number * _SIZES[unit]))
 
 
 def _parsed(text: str, units: Mapping[str, float], example: str) -> tuple[float, str]:

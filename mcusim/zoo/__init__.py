@@ -8,11 +8,12 @@ from functools import cache
 from mcusim.errors import ModelError
 from mcusim.graph import Graph
 from mcusim.tflite import read, write
+from mcusim.zoo.description import described, is_description
 from mcusim.zoo.networks import NETWORKS
 from mcusim.zoo.quantization import quantized
 from mcusim.zoo.ranges import stored_ranges
 
-__all__ = ["build", "names"]
+__all__ = ["build", "described", "is_description", "names"]
 
 _FLOAT = ":float32"
 

@@ -35,7 +35,10 @@ from mcusim.graph import (
     Tensor,
 )
 
-__all__ = ["described", "is_description"]
+__all__ = ["UNTRAINED", "described", "is_description"]
+
+#: Description of a graph without weights worth speaking of.
+UNTRAINED = "untrained"
 
 _INPUT = re.compile(r"\d+(x\d+){0,2}")
 _SIZE = r"(?P<rows>\d+)(?:x(?P<columns>\d+))?"
@@ -140,7 +143,7 @@ class _Network:
         size = _FILE_BYTES + _TENSOR_BYTES * len(self._tensors) + _SCALE_BYTES * scales
         size += _OPERATOR_BYTES * len(self._operators) + constants
         main = Subgraph("main", tuple(self._tensors), (0,), (self._last,), tuple(self._operators))
-        return Graph((main,), name=self._name, description="untrained", model_bytes=size)
+        return Graph((main,), name=self._name, description=UNTRAINED, model_bytes=size)
 
     @property
     def _shape(self) -> tuple[int, ...]:
