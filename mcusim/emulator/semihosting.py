@@ -124,7 +124,8 @@ class Semihosting:
             self.refused.append(name)
             return self._fail(_PERMISSION_DENIED)
         else:
-            self._open[handle] = cast(BinaryIO, self.files[name].open(_MODES[mode]))
+            # Unbuffered: a run that is cut short has written what the guest wrote.
+            self._open[handle] = cast(BinaryIO, self.files[name].open(_MODES[mode], buffering=0))
         return handle
 
     def _sys_close(self, argument: int) -> int:

@@ -214,6 +214,7 @@ class SystemControl:
             uc.reg_write(arm.UC_ARM_REG_R0, self._semihosting.request(operation, argument))
             exit_code = self._semihosting.exit_code
             if exit_code is not None:
+                self._semihosting.close()
                 self._machine.halt(Stop(StopReason.EXITED, f"with code {exit_code}"))
         elif event.pc in self._traps:
             self._traps[event.pc]()
