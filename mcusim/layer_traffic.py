@@ -104,6 +104,9 @@ def _streams(
     # The reference kernels load a weight for every product, CMSIS-NN's convolutions for two pixels.
     pixels = 2 if library and node.name == "CONV_2D" else 1
     read = max(held, macs * weight_bytes / pixels) if weights.elements > 1 else held
+    if any(call.stored_bytes for call in calls):
+        held = float(sum(call.stored_bytes for call in calls))
+        read = float(sum(call.read_bytes for call in calls))
     # A product reads a constant and an activation, so constants are at most half of what is loaded.
     read = min(read, mix.loaded_bytes / 2)
     # Kernels with SIMD load words, the others element by element.

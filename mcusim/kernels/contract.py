@@ -42,6 +42,8 @@ class KernelCall:
         macs: multiply-accumulates, those on padding included.
         reason: why the runtime chose this kernel, in words.
         warnings: what a user must know, such as a defect of the library.
+        stored_bytes: size in memory of its weights, where they are not stored as the tensor is.
+        read_bytes: what it reads of them then, with what it reads to find them.
     """
 
     kernel: str
@@ -50,6 +52,8 @@ class KernelCall:
     macs: int = 0
     reason: str = ""
     warnings: tuple[str, ...] = ()
+    stored_bytes: int = 0
+    read_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -218,4 +218,6 @@ def _product_call(storage: WeightStorage, pixels: int, kind: str, has_simd: bool
         trips=trips,
         macs=products,
         reason=reason,
+        stored_bytes=storage.compressed_bytes if storage.is_compressed else 0,
+        read_bytes=pixels * storage.compressed_bytes if storage.is_compressed else 0,
     )
