@@ -15,6 +15,7 @@ __all__ = [
     "FELL",
     "RECORD",
     "RECORD_BYTES",
+    "SAMPLED",
     "SLOW",
     "STATE",
     "TICKS",
@@ -34,8 +35,8 @@ SLOW = 1 << 60
 #: Blocks remembered for a fault.
 RING = 16
 #: Flags of a record: Python wants to know of it; it may allow interrupts that were masked; the time
-#: at which it is entered is kept.
-WATCHED, UNMASKS, TIMED = 1, 2, 4
+#: at which it is entered is kept; registers are looked at for where its data is.
+WATCHED, UNMASKS, TIMED, SAMPLED = 1, 2, 4, 8
 
 #: Words of a block's record, one cache line.
 RECORD = {
@@ -158,7 +159,7 @@ def _find(address: int, size: int, state: Any) -> Any:
         event[0] = state[_CLOCK]
         event[1] = address
         state[_EVENT_COUNT] = used + 1
-    if flags & WATCHED:
+    if flags & (WATCHED | SAMPLED):
         _call(state[_WATCH], address, size, 0, 0)
     return at
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mcusim.instruction_mix import FIELDS
 
-__all__ = ["Block", "Ending", "decode_block"]
+__all__ = ["Access", "Block", "Ending", "decode_block"]
 
 _POSITION = {name: position for position, name in enumerate(FIELDS)}
 
@@ -23,6 +23,29 @@ class Ending(Enum):
     FALLS_THROUGH = "falls through"
     CONDITIONAL = "conditional branch"
     UNCONDITIONAL = "branch"
+
+
+@dataclass(frozen=True)
+class Access:
+    """A load or store whose address follows from registers as they are at the block's begin.
+
+    Attributes:
+        base: number of the register, 13 for the stack pointer.
+        index: number of the register added to it; None for none.
+        shift: left shift of the index.
+        offset: added as well.
+        words: accesses of memory, as ``load_accesses`` counts them.
+        bytes: moved in all.
+        is_load: whether it reads.
+    """
+
+    base: int
+    index: int | None
+    shift: int
+    offset: int
+    words: int
+    bytes: int
+    is_load: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +66,7 @@ class Block:
         waits_for_event: whether it ends in WFE.
         unmasks: whether it may allow interrupts: it writes a special register.
         undecoded: instructions that the disassembler does not know; counted as ``alu``.
+        accesses: loads and stores whose place can be told at its begin, literals left out.
     """
 
     address: int
@@ -57,6 +81,7 @@ class Block:
     waits_for_event: bool = False
     unmasks: bool = False
     undecoded: int = 0
+    accesses: tuple[Access, ...] = ()
 
     @property
     def end(self) -> int:
@@ -129,7 +154,23 @@ _ACCESSES = {
     "store_double": 2,
     "float_store": 1,
 }
-_BYTES = {"load_byte": 1, "load_half": 2, "load_double": 8}
+_BYTES = {
+    "load_byte": 1,
+    "load_half": 2,
+    "load_double": 8,
+    "store_byte": 1,
+    "store_half": 2,
+    "store_double": 8,
+}
+_STACK_POINTER = 13
+_NUMBERS = {f"r{number}": number for number in range(13)} | {
+    "sb": 9,
+    "sl": 10,
+    "fp": 11,
+    "ip": 12,
+    "sp": _STACK_POINTER,
+    "lr": 14,
+}
 
 
 def decode_block(code: bytes, address: int) -> Block:
@@ -168,6 +209,8 @@ class _Decoder:
         self.literal_loads = self.literal_bytes = 0
         self.ending = Ending.FALLS_THROUGH
         self.calls = self.waits = self.unmasks = False
+        self.accesses: list[Access] = []
+        self.written: set[int] = set()  # registers that no longer hold what they held at first
 
     def decode(self, code: bytes) -> Block:
         offset = 0
@@ -197,6 +240,7 @@ class _Decoder:
             self.waits,
             self.unmasks,
             self.undecoded,
+            tuple(self.accesses),
         )
 
     def _count(self, found: Any, disassembler: Any) -> None:
@@ -210,6 +254,7 @@ class _Decoder:
             self.under_condition = len(found.mnemonic.split(".")[0]) - 1
         self.counts[_POSITION[kind]] += 1
         self._count_accesses(kind, found)
+        self._note_written(found)
         branches = _branches(kind, name, found)
         if is_conditional and not branches:
             self.conditional += 1
@@ -240,6 +285,55 @@ class _Decoder:
         if loads and _is_relative(found):
             self.literal_loads += 1
             self.literal_bytes += _BYTES.get(kind, 4 * words)
+        else:
+            self._locate(found, words, _BYTES.get(kind, 4 * words), loads)
+
+    def _locate(self, found: Any, words: int, size: int, is_load: bool) -> None:
+        """Keep an access whose registers are still those of the block's begin."""
+        from capstone.arm import ARM_OP_MEM
+
+        base, index, shift, offset = -1, None, 0, 0
+        for operand in found.operands:
+            if operand.type == ARM_OP_MEM:
+                base = _register(found, operand.mem.base)
+                if operand.mem.index:
+                    index = _register(found, operand.mem.index)
+                    shift = operand.shift.value if operand.shift.type else 0
+                if not getattr(found, "post_index", False):
+                    offset = operand.mem.disp
+                break
+        else:
+            if found.mnemonic.startswith(("push", "pop", "vpush", "vpop")):
+                base = _STACK_POINTER
+            elif found.operands:
+                base = _register(found, found.operands[0].reg)
+        needed = {base} if index is None else {base, index}
+        if base >= 0 and (index is None or index >= 0) and not needed & self.written:
+            self.accesses.append(Access(base, index, shift, offset, words, size, is_load))
+
+    def _note_written(self, found: Any) -> None:
+        """A base that is moved on stays in its memory; one that is computed may not."""
+        from capstone.arm import ARM_OP_IMM
+
+        _, written = found.regs_access()
+        moved = {access.base for access in self.accesses} if found.writeback else set()
+        operands = found.operands
+        if found.mnemonic.startswith(("add", "sub")) and operands[-1].type == ARM_OP_IMM:
+            # A pointer that goes on by a constant.
+            moved |= {_register(found, operands[0].reg)} if _is_in_place(operands) else set()
+        for register in written:
+            number = _register(found, register)
+            if number >= 0 and number not in moved and number != _STACK_POINTER:
+                self.written.add(number)
+
+
+def _is_in_place(operands: Any) -> bool:
+    return len(operands) == 2 or operands[0].reg == operands[1].reg
+
+
+def _register(found: Any, register: int) -> int:
+    """Number of a core register; -1 for what is none."""
+    return _NUMBERS.get(found.reg_name(register) or "", -1)
 
 
 def _is_wide(piece: bytes) -> bool:

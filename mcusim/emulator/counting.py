@@ -21,6 +21,7 @@ from mcusim.emulator.block_hook import (
     RECORD,
     RECORD_BYTES,
     RING,
+    SAMPLED,
     SLOW,
     STATE,
     TICKS,
@@ -41,6 +42,8 @@ _FIRST_RECORDS = 1 << 13
 _NEVER = 1 << 62
 _FAR = 1e12
 _NOWHERE = -1
+#: Blocks looked at again at a time.
+_MOST_SAMPLED = 64
 
 #: Decodes the block at an address, of a size in bytes.
 Decode = Callable[[int, int], Block]
@@ -93,6 +96,8 @@ class BlockCounter:
 
     Attributes:
         blocks: those met so far, in the order of their numbers.
+        sampler: looks at registers at the first executions of a block that accesses data, by its
+            number; gives whether it wants to see more of them.
     """
 
     def __init__(
@@ -114,6 +119,10 @@ class BlockCounter:
         self._cycles = cycles
         self._records = np.zeros((_FIRST_RECORDS, len(RECORD)), np.int64)
         self._places: list[int] = []
+        self.sampler: Callable[[int, Block], bool] | None = None
+        self._numbers: dict[tuple[int, int], int] = {}
+        self._sampled: set[int] = set()
+        self._executed_before = np.zeros(0, np.int64)
         self._timed: set[int] = set()
         self._follows_calls = False
         self._events = np.zeros((0, 2), np.int64)
@@ -312,13 +321,33 @@ class BlockCounter:
             for step in range(1, min(used, RING) + 1)
         ]
 
-    def _reach(self, address: int, _: int) -> None:
+    def _reach(self, address: int, size: int) -> None:
         try:
             if address in self._watched:
                 self._watched[address](address)
+            number = self._numbers.get((address, size), -1)
+            if number in self._sampled and self.sampler is not None:
+                block = self.blocks[number]
+                if not self.sampler(number, block):
+                    self._sampled.discard(number)
+                    self._mark(self._places[number], block)
+                    self._price(number)
         except BaseException as error:  # an exception cannot cross the hook
             self.failure = error
             self.attend()
+
+    def sample_again(self) -> None:
+        """Have the data of the blocks looked at again that were executed most since last time."""
+        if self.sampler is None or not self._places:
+            return
+        executed = self._records[np.array(self._places, np.int64), RECORD["executed"]]
+        since = executed.copy()
+        since[: len(self._executed_before)] -= self._executed_before
+        self._executed_before = executed
+        for number in np.argsort(-since)[:_MOST_SAMPLED].tolist():
+            if since[number] > 0 and self.blocks[number].accesses:
+                self._sampled.add(number)
+                self._mark(self._places[number], self.blocks[number])
 
     def _meet(self, address: int, size: int) -> None:
         """Give a block that is met for the first time its record."""
@@ -333,9 +362,13 @@ class BlockCounter:
         self.blocks.append(block)
         place = self._free_place(address)
         record = self._records[place]
-        record[RECORD["ticks"]] = round(self._cycles(block) * TICKS)
         record[RECORD["instructions"]] = block.instructions
         self._places.append(place)
+        number = len(self._places) - 1
+        self._numbers[address, size] = number
+        if self.sampler is not None and block.accesses:
+            self._sampled.add(number)
+        self._price(number)
         if self._follows_calls and block.calls:
             self._time(block.end)
         self._mark(place, block)
@@ -354,9 +387,15 @@ class BlockCounter:
         flags = WATCHED if block.address in self._watched else 0
         flags |= UNMASKS if block.unmasks else 0
         flags |= TIMED if block.address in self._timed else 0
+        number = self._numbers.get((block.address, block.size), -1)
+        flags |= SAMPLED if number in self._sampled else 0
         key = block.address | block.size << ADDRESS_BITS
         self._records[place, RECORD["flags"]] = flags
         self._records[place, RECORD["key"]] = key | SLOW if flags else key
+
+    def _price(self, number: int) -> None:
+        ticks = round(self._cycles(self.blocks[number]) * TICKS)
+        self._records[self._places[number], RECORD["ticks"]] = ticks
 
     def _free_place(self, address: int) -> int:
         mask = len(self._records) - 1

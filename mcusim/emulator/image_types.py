@@ -132,6 +132,22 @@ class Image:
             return None
         return symbol
 
+    @cached_property
+    def _objects(self) -> tuple[Symbol, ...]:
+        return tuple(sorted(s for s in self.symbols if s.kind == "object" and s.size))
+
+    @cached_property
+    def _object_starts(self) -> list[int]:
+        return [symbol.address for symbol in self._objects]
+
+    def object_at(self, address: int) -> Symbol | None:
+        """The object that an address lies in; None where none is known."""
+        position = bisect.bisect_right(self._object_starts, address) - 1
+        if position < 0:
+            return None
+        symbol = self._objects[position]
+        return symbol if address < symbol.address + symbol.size else None
+
     def symbol(self, name: str) -> Symbol | None:
         """A symbol by its name."""
         return self._by_name.get(name)

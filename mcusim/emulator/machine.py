@@ -20,6 +20,7 @@ from mcusim.emulator.bus import Bus
 from mcusim.emulator.contract import Event, EventKind, Peripheral, SystemControl
 from mcusim.emulator.core import Core
 from mcusim.emulator.counting import BlockCounter, Counts
+from mcusim.emulator.data_samples import DataSamples
 from mcusim.emulator.images import Image, load_image
 from mcusim.emulator.memories import Memories
 from mcusim.emulator.outcomes import Output, Stop, StopReason
@@ -85,10 +86,12 @@ class Machine:
         self.memories = Memories(self.uc, board)
         self.memories.program(self.image)
         self.bus = Bus(self.uc, self)
-        self.pricing = BlockPricing(board, self.clock_hz, self.memories)
+        samples = DataSamples(self.uc, self.memories, self.image)
+        self.pricing = BlockPricing(board, self.clock_hz, self.memories, samples)
         self.counter = BlockCounter(
             self._decode, self.pricing.block_cycles, self.pricing.taken_cycles()
         )
+        self.counter.sampler = samples.look
         self.counter.install(self.uc)
         self.outputs: list[Output] = []
         self.heard: Callable[[Output], None] | None = None
@@ -100,7 +103,7 @@ class Machine:
         self._limit: float | None = None
         self._attention = False
         self._listeners: list[tuple[float, Callable[[], None]]] = []
-        self._due, self._heard_at = 0.0, math.inf
+        self._due, self._heard_at, self._sampled_at = 0.0, math.inf, _LONGEST_SLICE
         self.reset()
 
     # What peripherals use.
@@ -316,6 +319,9 @@ class Machine:
         if left <= 0:
             said = f"after {self.counter.instructions:,} instructions"
             return Stop(StopReason.INSTRUCTION_LIMIT, said)
+        if now >= self._sampled_at:
+            self.counter.sample_again()
+            self._sampled_at = now + _LONGEST_SLICE
         if self._attention or now >= self._due:
             due = self.bus.tick(now)
             self._due = math.inf if due is None else due

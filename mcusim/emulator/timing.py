@@ -19,6 +19,7 @@ from mcusim.boards import (
 )
 from mcusim.emulator.blocks import Block, Ending
 from mcusim.emulator.counting import Counts
+from mcusim.emulator.data_samples import DataSamples
 from mcusim.emulator.memories import Memories
 from mcusim.estimates import PartEstimate
 from mcusim.instruction_mix import InstructionMix
@@ -40,11 +41,13 @@ class BlockPricing:
         board: where they were executed.
         clock_hz: of the core.
         memories: where code lies.
+        samples: where its data lies.
     """
 
     board: Board
     clock_hz: float
     memories: Memories
+    samples: DataSamples
 
     def block_cycles(self, block: Block) -> float:
         """Cycles of one execution of a block, without those of a taken branch at its end.
@@ -79,12 +82,12 @@ class BlockPricing:
         mix = InstructionMix(mixes.sum(axis=0)) if len(ran) else InstructionMix.zero()
         blocks = [counts.blocks[number] for number in ran]
         executed = counts.executed[ran].astype(np.float64)
-        traffic = MemoryTraffic()
+        code = None
         if blocks:
             sizes = np.array([float(block.size) for block in blocks])
             code = CodeTraffic.nested(executed, sizes, counts.taken[ran] / executed)
-            traffic = MemoryTraffic(code, _literals(blocks, executed))
-        placement = {"code": self._place(blocks), "weights": self._place(blocks)}
+        streams, placement = self._streams(blocks, executed)
+        traffic = MemoryTraffic(code, streams)
         cycles = price(self.board, self.clock_hz, mix, traffic, placement=placement)
         latency_s = cycles.total / self.clock_hz
         energy_j = latency_s * self.board.power.active_w(self.clock_hz)
@@ -104,15 +107,26 @@ class BlockPricing:
         """Cycles of one of many executions in turn: the first, which fills caches, is like none."""
         code = CodeTraffic.of([size], [size * _TURNS], [taken * _TURNS])
         blocks = [block] if block else []
-        place = self._place(blocks)
-        priced = price(
-            self.board,
-            self.clock_hz,
-            mix.scaled(_TURNS),
-            MemoryTraffic(code, _literals(blocks, np.full(len(blocks), _TURNS))),
-            placement={"code": place, "weights": place},
-        )
+        streams, placement = self._streams(blocks, np.full(len(blocks), _TURNS))
+        traffic = MemoryTraffic(code, streams)
+        priced = price(self.board, self.clock_hz, mix.scaled(_TURNS), traffic, placement=placement)
         return priced.total / _TURNS
+
+    def _streams(
+        self, blocks: Sequence[Block], executed: np.ndarray[tuple[int], np.dtype[np.float64]]
+    ) -> tuple[tuple[ConstantStream, ...], dict[str, str]]:
+        """Literals and tables that blocks read, and the memories of code and of these."""
+        place = self._place(blocks)
+        literals = _literals(blocks, executed)
+        tables = self.samples.flash_reads(blocks, executed.tolist())
+        if tables is None:
+            return literals, {"code": place, "weights": place}
+        stream = ConstantStream(
+            tables.bytes, min(tables.bytes, tables.held), tables.bytes / tables.accesses
+        )
+        # Literals of code in RAM lie there with it, and wait for nothing.
+        streams = (*literals, stream) if place == "flash" else (stream,)
+        return streams, {"code": place, "weights": "flash"}
 
     def _place(self, blocks: Sequence[Block]) -> str:
         """The board's name of the memory that most of some blocks lie in."""
