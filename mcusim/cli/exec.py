@@ -205,7 +205,7 @@ def _show(machine: Machine, found: Execution) -> None:
     console.show(f"stopped   {stop.reason.value}{detail}")
     if stop.reason is StopReason.FAULT:
         console.show(*fault_report(machine, stop).lines())
-    console.show(*_unknown_registers(machine))
+    console.show(*_unknown_registers(machine, stop))
     console.show(*(Text(f"! {warning}") for warning in found.warnings))
 
 
@@ -279,10 +279,18 @@ def _function_table(found: Execution) -> Any:
     return table
 
 
-def _unknown_registers(machine: Machine) -> list[str]:
-    """Registers that no table has, the most used first."""
+def _unknown_registers(machine: Machine, stop: Stop) -> list[str]:
+    """Registers that no table has: the one that is waited for, then the most used first."""
+    from mcusim.emulator.polling import polled_register
+
     found = sorted(machine.bus.unknown.values(), key=lambda access: -(access.reads + access.writes))
     lines = []
+    if polled := polled_register(machine, stop):
+        block = max(polled.blocks, key=lambda at: polled.blocks[at])
+        lines.append(
+            f"! the firmware was waiting for register {polled.address:#010x}, in no table, at "
+            f"{machine.place(block)}: --peripherals can answer it"
+        )
     for access in found[:_REGISTERS_SHOWN]:
         block = max(access.blocks, key=lambda at: access.blocks[at], default=0)
         lines.append(
