@@ -106,7 +106,9 @@ def estimate(
         raise InputError(f"there is no build {build!r}; {_suggestion(build, builds)}")
     planned = _planned(graph, runtime, board, build)
     software = f"{planned.runtime} {build}"
-    pricing = Pricing(board, rate_hz, build, places, _active_w(board, rate_hz, software))
+    active_w = _active_w(board, rate_hz, software)
+    scale = board.core.software_scale.get(software, 1.0)
+    pricing = Pricing(board, rate_hz, build, places, active_w, scale)
     layers = tuple(pricing.layer(layer) for layer in planned.layers)
     invoke = pricing.part(_known(planned.invoke))
     latency_s = sum(part.latency_s for part in (*layers, invoke))

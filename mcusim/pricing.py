@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mcusim.boards import Board, MemoryTraffic, external_energy_j, price
+from mcusim.boards import Board, Cycles, MemoryTraffic, external_energy_j, price
 from mcusim.estimates import LayerEstimate, PartEstimate, TensorSummary
 from mcusim.graph import Node, Tensor
 from mcusim.instruction_mix import InstructionMix
@@ -27,6 +27,7 @@ class Pricing:
         build: compiler and flag.
         places: memory of what may be placed.
         active_w: power while computing.
+        time_scale: factor on every cycle, of the software.
     """
 
     board: Board
@@ -34,6 +35,7 @@ class Pricing:
     build: str
     places: Mapping[str, str]
     active_w: float
+    time_scale: float = 1.0
 
     def layer(self, layer: LayerPlan) -> LayerEstimate:
         """What a layer takes; its interval is the network's, which is not known yet."""
@@ -77,6 +79,7 @@ class Pricing:
             placement=self.places,
             misaligned_accesses=misaligned_accesses,
         )
+        cycles = Cycles(**{cause: self.time_scale * each for cause, each in vars(cycles).items()})
         latency_s = cycles.total / self.clock_hz
         energy_j = latency_s * self.active_w
         energy_j += external_energy_j(self.board, traffic, self.places)

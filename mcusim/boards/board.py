@@ -81,7 +81,7 @@ class Board(Strict):
     def unscaled(self) -> Board:
         """The board as its files describe it, without what was fitted to measured runs."""
         plain = self.core.uncalibrated.model_copy(update={"time_scale": 1.0})
-        core = self.core.model_copy(update={"uncalibrated": plain})
+        core = self.core.model_copy(update={"uncalibrated": plain, "software_scale": {}})
         return self.model_copy(update={"core": core, "calibrated": False, "calibration": None})
 
     @property

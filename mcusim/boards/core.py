@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -132,6 +133,8 @@ class Core(Strict):
         cycles: of one instruction of each class, with zero-wait-state memory.
         extra: what comes beside the classes.
         uncalibrated: error of a board with this core while no measurement has been fitted.
+        software_scale: factor on every cycle of a software, ``"<runtime> <build>"``: what its code
+            is off by on boards of this core where it was measured.
         source: the manual, where a number does not name its own.
     """
 
@@ -141,6 +144,7 @@ class Core(Strict):
     cycles: InstructionCycles
     extra: Extra
     uncalibrated: Uncalibrated
+    software_scale: Mapping[str, PositiveFloat] = Field(default_factory=dict)
     source: str = ""
 
     @property

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -32,6 +32,8 @@ _CORE = 0.1
 _BOARD = 0.02
 _FETCH = 0.15
 _CONSTANTS = 0.15
+#: What one compiler's code of one library is off by on a core; what a closed one gains.
+_SOFTWARE = 0.05
 _FACTOR = 1.0
 #: Of a board that is to have no scales of its own, as a share of the above.
 _FIXED = 1e-6
@@ -74,16 +76,25 @@ class JointFit:
         cores: time scale by core; only those with a run.
         boards: scales by board; only those with a run.
         any_core: time scale of a core without a run.
+        software: factor on the time of a software on a core, by both.
     """
 
     cores: dict[str, float] = field(default_factory=dict)
     boards: dict[str, BoardScales] = field(default_factory=dict)
     any_core: float = 1.0
+    software: dict[tuple[str, str], float] = field(default_factory=dict)
 
-    def of(self, board: str, core: str) -> BoardScales:
-        """Scales of a board; its core's where it has no run, or those of any core."""
-        found = self.boards.get(board)
-        return found or BoardScales(self.cores.get(core, self.any_core))
+    def of(self, board: str, core: str, software: str = "") -> BoardScales:
+        """Scales of a board; its core's where it has no run, or those of any core.
+
+        Args:
+            board: its name.
+            core: name of its core.
+            software: runtime and build, whose factor is in the time scale where it is known.
+        """
+        found = self.boards.get(board) or BoardScales(self.cores.get(core, self.any_core))
+        scale = found.time_scale * self.software.get((core, software), 1.0)
+        return replace(found, time_scale=scale)
 
 
 def fit_jointly(
@@ -126,19 +137,19 @@ class _Problem:
         runs = (*known, *closed)
         self._cores = _unique(run.core for run in runs)
         self._boards = _unique(run.run.board for run in runs)
-        self._factors = _unique((run.run.runtime, run.run.model) for run in closed)
+        software = [(run.core, run.run.software) for run in known]
+        factors = software + [(run.run.runtime, run.run.model) for run in closed]
+        self._factors = _unique(factors)
+        self._software = len(set(software))
         core_of = {run.run.board: self._cores.index(run.core) for run in runs}
         self._core_of = np.array([core_of[board] for board in self._boards], dtype=np.intp)
         self._board = np.array([self._boards.index(run.run.board) for run in runs], dtype=np.intp)
-        self._factor = np.array(
-            [self._factors.index((run.run.runtime, run.run.model)) for run in closed], dtype=np.intp
-        )
+        self._factor = np.array([self._factors.index(name) for name in factors], dtype=np.intp)
         self._measured = np.log([run.measured for run in runs])
         self._core_cycles = np.array([run.core_cycles for run in runs])
         self._fetch_cycles = np.array([run.fetch_cycles for run in runs])
         self._data_cycles = np.array([run.data_cycles for run in runs])
         self._noise = np.array([_KNOWN_NOISE] * len(known) + [_CLOSED_NOISE] * len(closed))
-        self._known = len(known)
         #: Standard deviations up to which a residual counts in full. Boards of one core are alike,
         #: but for the one that has something which no file tells.
         self.robust = np.concatenate(
@@ -151,6 +162,7 @@ class _Problem:
                 np.full(len(self._factors), np.inf),
             ]
         )
+        closed_factors = len(self._factors) - self._software
         own = np.array([_FIXED if board in alike else 1.0 for board in self._boards])
         self._priors = np.concatenate(
             [
@@ -159,7 +171,8 @@ class _Problem:
                 _BOARD * own,
                 _FETCH * own,
                 _CONSTANTS * own,
-                np.full(len(self._factors), _FACTOR),
+                np.full(self._software, _SOFTWARE),
+                np.full(closed_factors, _FACTOR),
             ]
         )
 
@@ -184,7 +197,7 @@ class _Problem:
         every, cores, boards, fetch, data, factors = self._split(x)
         scale = every + cores[self._core_of] + boards
         of_runs = self._measured - np.log(self._inner(fetch, data)) - scale[self._board]
-        of_runs[self._known :] -= factors[self._factor]
+        of_runs -= factors[self._factor]
         return np.concatenate([of_runs / self._noise, x / self._priors])
 
     def jacobian(self, x: _Floats) -> _Floats:
@@ -200,7 +213,7 @@ class _Problem:
         slopes[runs, first + at] = 1
         slopes[runs, first + boards + at] = np.exp(fetch[at]) * self._fetch_cycles / inner
         slopes[runs, first + 2 * boards + at] = np.exp(data[at]) * self._data_cycles / inner
-        slopes[runs[self._known :], first + 3 * boards + self._factor] = 1
+        slopes[runs, first + 3 * boards + self._factor] = 1
         return np.concatenate([-slopes / self._noise[:, None], np.diag(1 / self._priors)])
 
     def _inner(self, fetch: _Floats, data: _Floats) -> _Floats:
@@ -209,7 +222,8 @@ class _Problem:
         return cycles
 
     def fit(self, x: _Floats) -> JointFit:
-        every, cores, boards, fetch, data, _ = self._split(x)
+        every, cores, boards, fetch, data, factors = self._split(x)
+        of_software = zip(self._factors[: self._software], np.exp(factors).tolist(), strict=False)
         of_core = {name: math.exp(every + cores[i]) for i, name in enumerate(self._cores)}
         of_board = {
             name: BoardScales(
@@ -219,7 +233,7 @@ class _Problem:
             )
             for i, name in enumerate(self._boards)
         }
-        return JointFit(of_core, of_board, math.exp(every))
+        return JointFit(of_core, of_board, math.exp(every), dict(of_software))
 
 
 def _unique(values: Iterable[_T]) -> list[_T]:

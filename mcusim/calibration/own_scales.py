@@ -80,7 +80,7 @@ def joint_fit() -> JointFit:
 
 def log_error(fit: JointFit, run: PricedRun) -> float:
     """Logarithm of measured over fitted time."""
-    return math.log(run.measured / fit.of(run.run.board, run.core).cycles(run))
+    return math.log(run.measured / fit.of(run.run.board, run.core, run.run.software).cycles(run))
 
 
 @cache

@@ -172,7 +172,12 @@ def _core_file(core: str) -> dict[str, Any]:
                 "time_scale": round(fit.cores.get(core, fit.any_core), 4),
                 "runs": len(own),
                 **_range(width if core else _UNMEASURED * width),
-            }
+            },
+            "software_scale": {
+                software: round(factor, 4)
+                for (name, software), factor in sorted(fit.software.items())
+                if name == core
+            },
         },
     }
 

@@ -61,7 +61,7 @@ def test_hidden_parameters_are_found_within_two_percent():
     assert found.fit.fitted == ("time_scale", "constant_wait_scale")
     assert found.fit.parameters.time_scale == pytest.approx(1.12, rel=0.02)
     assert found.fit.parameters.constant_wait_scale == pytest.approx(2.5, rel=0.02)
-    stated = load_board(BOARD).power.active_a_per_hz
+    stated = load_board(FITTED).power.active_a_per_hz
     assert found.current.values["active_a_per_hz"] == pytest.approx(1.1 * stated, rel=0.02)
     assert not found.refused
     assert not found.fit.outliers
