@@ -42,9 +42,14 @@ def _named(stem: str) -> Callable[[Node], Sequence[KernelCall]]:
     )
 
 
+def _same_shape(node: Node) -> None:
+    refuse(node.input(0).shape == node.output().shape, "its output has another shape")
+
+
 def _check_relu(node: Node) -> None:
     bytes_or_floats(node.input(0), node.output())
     same_scale(node.input(0), node.output())
+    _same_shape(node)
 
 
 def _bind_relu(node: Node) -> BoundKernel:
@@ -87,7 +92,8 @@ def _add_calls(node: Node) -> Sequence[KernelCall]:
 def _check_softmax(node: Node) -> None:
     x, y = node.input(0), node.output()
     bytes_or_floats(x, y)
-    refuse(x.elements == x.shape[-1], "dnnruntime has the softmax of one vector")
+    refuse(len(x.shape) > 0 and x.elements == x.shape[-1], "dnnruntime softmaxes one vector")
+    _same_shape(node)
     refuse(node.options.real("beta", 1.0) == 1.0, "dnnruntime's softmax has no beta")
 
 
@@ -108,6 +114,8 @@ def _bind_softmax(node: Node) -> BoundKernel:
 def _check_quantize(node: Node) -> None:
     refuse(is_float(node.input(0)), "dnnruntime quantizes float32 only")
     refuse(node.output().dtype in _BYTES, "dnnruntime quantizes to uint8 only")
+    refuse(node.output().scale > 0.0, "its output has no scale")
+    _same_shape(node)
 
 
 def _bind_quantize(node: Node) -> BoundKernel:
@@ -118,6 +126,8 @@ def _bind_quantize(node: Node) -> BoundKernel:
 def _check_dequantize(node: Node) -> None:
     refuse(node.input(0).dtype in _BYTES, "dnnruntime dequantizes uint8 only")
     refuse(is_float(node.output()), "dnnruntime dequantizes to float32 only")
+    refuse(node.input(0).scale > 0.0, "its input has no scale")
+    _same_shape(node)
 
 
 def _bind_dequantize(node: Node) -> BoundKernel:
@@ -142,7 +152,11 @@ def _bind_reshape(node: Node) -> BoundKernel:
 def _check_pad(node: Node) -> None:
     bytes_or_floats(node.input(0), node.output())
     same_scale(node.input(0), node.output())
-    refuse(node.input(1).is_constant, "its edges are no constant")
+    x, edges, y = node.input(0).shape, node.input(1).data, node.output().shape
+    known = edges is not None and edges.shape == (len(x), 2)
+    refuse(known and bool((np.asarray(edges) >= 0).all()), "its edges are no constant of pairs")
+    padded = tuple(e + int(pair.sum()) for e, pair in zip(x, np.asarray(edges), strict=True))
+    refuse(padded == y, f"its output is {y}, not {padded}")
 
 
 def _bind_pad(node: Node) -> BoundKernel:

@@ -15,7 +15,7 @@ from mcusim.kernels.dnnruntime.checks import (
     is_float,
     same_scale,
 )
-from mcusim.kernels.dnnruntime.windows import window_of
+from mcusim.kernels.dnnruntime.windows import check_window, window_of
 from mcusim.kernels.library import LibraryKernel, refuse
 
 __all__ = ["KERNELS"]
@@ -26,6 +26,8 @@ def _check(node: Node) -> None:
     bytes_or_floats(x, y)
     refuse(len(x.shape) == len(y.shape) == 4 and x.shape[0] == 1, "it takes one image")
     refuse(activation(node) == "NONE", "dnnruntime fuses no activation into pooling")
+    refuse(x.shape[3] == y.shape[3], "its output has another number of channels")
+    check_window(node)
     if node.name == "MAX_POOL_2D":
         same_scale(x, y)
 
@@ -35,6 +37,7 @@ def _check_mean(node: Node) -> None:
     bytes_or_floats(x, y)
     whole = axes.data is not None and sorted(axes.data.ravel().tolist()) in ([1, 2], [-3, -2])
     refuse(len(x.shape) == 4 and x.shape[0] == 1 and whole, "dnnruntime means whole images only")
+    refuse(y.elements == x.shape[3], "its output is not one value a channel")
 
 
 def _bind_max(node: Node) -> BoundKernel:

@@ -17,7 +17,7 @@ from mcusim.kernels.dnnruntime.arithmetic import (
 )
 from mcusim.kernels.dnnruntime.checks import activation, bytes_or_floats, is_float
 from mcusim.kernels.dnnruntime.compressed_rows import WeightStorage, stored_weights
-from mcusim.kernels.dnnruntime.windows import Window, window_of
+from mcusim.kernels.dnnruntime.windows import Window, check_window, window_of
 from mcusim.kernels.library import LibraryKernel, refuse
 
 __all__ = ["column_bytes", "kernels", "relu_call"]
@@ -66,6 +66,8 @@ def _check_weights(node: Node) -> None:
     )
     points = () if weights.quantization is None else weights.quantization.zero_points
     refuse(len(set(map(int, points))) <= 1, "its weights have several zero points")
+    scales = 1 if weights.quantization is None else weights.quantization.scales.size
+    refuse(is_float(y) or scales in (1, weights.shape[0]), "its weights lack scales")
     bias = node.optional_input(2)
     refuse(
         bias is None or (bias.is_constant and bias.shape == (weights.shape[0],)),
@@ -87,6 +89,7 @@ def _check_convolution(node: Node) -> None:
     refuse(x.shape[0] == y.shape[0] == 1, "dnnruntime runs one image at a time")
     dilations = (node.options.integer(f"dilation_{way}_factor", 1) for way in "hw")
     refuse(set(dilations) == {1}, "dnnruntime has no dilation")
+    check_window(node)
 
 
 def _check_dense(node: Node) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcusim.graph import Array, Node
+from mcusim.kernels.library import refuse
 
-__all__ = ["Window", "window_of"]
+__all__ = ["Window", "check_window", "window_of"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,18 @@ class Window:
             : (self.out[0] - 1) * self.stride[0] + 1 : self.stride[0],
             : (self.out[1] - 1) * self.stride[1] + 1 : self.stride[1],
         ]
+
+
+def check_window(node: Node) -> None:
+    """Refuse a window whose output has other extents than its padding says."""
+    window = window_of(node)
+    is_same = node.options.text("padding") == "SAME"
+    for extent, kernel, stride, out in zip(
+        window.extent, window.kernel, window.stride, window.out, strict=True
+    ):
+        refuse(kernel > 0 and stride > 0, "its kernel or stride is empty")
+        wanted = -(-extent // stride) if is_same else (extent - kernel) // stride + 1
+        refuse(out == wanted > 0, f"its output has an extent of {out}, not {wanted}")
 
 
 def window_of(node: Node) -> Window:

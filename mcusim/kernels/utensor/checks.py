@@ -32,6 +32,12 @@ def constant_weights(node: Node) -> None:
         bias is not None and bias.is_constant and bias.dtype is DType.INT32,
         "uTensor's code generator needs a bias, an int32 constant",
     )
+    filters = weights.shape[3] if node.name == "DEPTHWISE_CONV_2D" else weights.shape[0]
+    outputs = node.output().shape[-1]
+    refuse(
+        bias is not None and bias.elements == filters == outputs,
+        "its weights, bias and output differ in filters",
+    )
 
 
 def activation(node: Node, *known: str) -> str:

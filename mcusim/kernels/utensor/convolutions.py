@@ -42,7 +42,9 @@ def _check_convolution(node: Node) -> None:
     x, weights, y = node.input(0), node.input(1), node.output()
     refuse(len(x.shape) == len(weights.shape) == len(y.shape) == 4, "it takes images")
     refuse(x.shape[3] == weights.shape[3], "uTensor has no convolution in groups")
+    refuse(x.shape[0] == y.shape[0] == 1, "uTensor is known with one image at a time")
     _check_dilation(node)
+    window_of(node)
 
 
 def _check_dilation(node: Node) -> None:
@@ -112,6 +114,10 @@ def _check_depthwise(node: Node) -> None:
         "uTensor's depthwise convolution swaps unequal strides",
     )
     _check_dilation(node)
+    refuse(weights.shape[0] == 1, "its weights are not of one filter a channel")
+    refuse(weights.shape[3] % x.shape[3] == 0, "its filters are no multiple of the channels")
+    refuse(x.shape[0] == y.shape[0] == 1, "uTensor is known with one image at a time")
+    window_of(node)
 
 
 def _bind_depthwise(node: Node) -> BoundKernel:

@@ -37,7 +37,10 @@ def _element_calls(kernel: str, profile: str) -> Callable[[Node], Sequence[Kerne
 def _check_max_pool(node: Node) -> None:
     bytes_with_scale(node.input(0), node.output())
     activation(node, "NONE")
-    refuse(len(node.input(0).shape) == len(node.output().shape) == 4, "it takes images")
+    x, y = node.input(0).shape, node.output().shape
+    refuse(len(x) == len(y) == 4, "it takes images")
+    refuse(x[0] == y[0] == 1 and x[3] == y[3], "its input and output differ in images or channels")
+    window_of(node)
 
 
 def _bind_max_pool(node: Node) -> BoundKernel:
@@ -66,8 +69,13 @@ def _max_pool_calls(node: Node) -> Sequence[KernelCall]:
     return (KernelCall(name, "utensor/max_pool_2d_int8", trips, reason="its one operator"),)
 
 
+def _same_size(node: Node) -> None:
+    refuse(node.input(0).elements == node.output().elements, "it changes the number of elements")
+
+
 def _check_reshape(node: Node) -> None:
     bytes_with_scale(node.input(0), node.output())
+    _same_size(node)
 
 
 def _bind_reshape(node: Node) -> BoundKernel:
@@ -78,6 +86,7 @@ def _bind_reshape(node: Node) -> BoundKernel:
 def _check_quantize(node: Node) -> None:
     refuse(node.input(0).dtype is DType.FLOAT32, "uTensor's model quantizes float32 only")
     bytes_with_scale(node.output())
+    refuse(node.input(0).shape == node.output().shape, "its output has another shape")
 
 
 def _bind_quantize(node: Node) -> BoundKernel:
@@ -95,6 +104,7 @@ def _bind_quantize(node: Node) -> BoundKernel:
 def _check_dequantize(node: Node) -> None:
     bytes_with_scale(node.input(0))
     refuse(node.output().dtype is DType.FLOAT32, "uTensor's model dequantizes to float32 only")
+    refuse(node.input(0).shape == node.output().shape, "its output has another shape")
 
 
 def _bind_dequantize(node: Node) -> BoundKernel:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcusim.graph import Array, Node
+from mcusim.kernels.library import refuse
 
 __all__ = ["Window", "window_of"]
 
@@ -83,6 +84,7 @@ def window_of(node: Node) -> Window:
     extent = (node.input(0).shape[1], node.input(0).shape[2])
     stride = (options.integer("stride_h", 1), options.integer("stride_w", 1))
     out = (node.output().shape[1], node.output().shape[2])
+    refuse(min(*kernel, *stride, *out) > 0, "its kernel, stride or output is empty")
     is_same = options.text("padding") == "SAME"
     rule = _RULES[node.name]
     before = tuple(rule(*axis, is_same) for axis in zip(extent, kernel, stride, out, strict=True))
