@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -111,13 +112,20 @@ def parse(path: Path) -> OnnxModel:
         raise ModelError(f"{path}: not an ONNX model ({error})") from None
     if not graph.node:
         raise ModelError(f"{path}: not an ONNX model, or one without nodes")
-    constants = {c.name: np.asarray(numpy_helper.to_array(c)) for c in graph.initializer}
+    try:
+        return _model(graph, onnx.helper.get_attribute_value, numpy_helper.to_array)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: a tensor or an attribute is damaged ({error})") from None
+
+
+def _model(
+    graph: Any, value_of: Callable[[Any], Any], to_array: Callable[[Any], Array]
+) -> OnnxModel:
+    """The graph of a file, given what the ``onnx`` package decodes it with."""
+    constants = {c.name: np.asarray(to_array(c)) for c in graph.initializer}
     nodes: list[OnnxNode] = []
     for index, node in enumerate(graph.node):
-        attributes = {
-            a.name: _attribute(onnx.helper.get_attribute_value(a), numpy_helper.to_array)
-            for a in node.attribute
-        }
+        attributes = {a.name: _attribute(value_of(a), to_array) for a in node.attribute}
         value = attributes.get("value")
         if node.op_type == "Constant" and isinstance(value, np.ndarray):
             constants[node.output[0]] = value
@@ -138,14 +146,14 @@ def parse(path: Path) -> OnnxModel:
     return OnnxModel(tuple(nodes), constants, inputs, tuple(o.name for o in graph.output))
 
 
-def _attribute(value: object, to_array: object) -> _Attribute:
+def _attribute(value: Any, to_array: Callable[[Any], Array]) -> _Attribute:
     if isinstance(value, (int, float)):
         return value
     if isinstance(value, bytes):
         return value.decode(errors="replace")
-    if hasattr(value, "raw_data") and callable(to_array):
+    if hasattr(value, "raw_data"):
         return np.asarray(to_array(value))
     try:
-        return tuple(value)  # type: ignore[arg-type]
+        return tuple(value)
     except TypeError:
         return str(value)
