@@ -122,7 +122,7 @@ def _convolution(node: Node, shape: ConvolutionShape) -> tuple[Field, ...]:
 def _conv_2d(node: Node) -> DeviceLayer:
     shape = conv_shape(node)
     weights, bias = _constants(node)
-    points = (a.kernel == 1 and a.padding == 0 for a in (shape.vertical, shape.horizontal))
+    column_words = -(-shape.taps * shape.kernel_channels // 4)
     return DeviceLayer(
         node.name,
         "convolution",
@@ -132,7 +132,7 @@ def _conv_2d(node: Node) -> DeviceLayer:
         node.operator.outputs[0],
         weights,
         bias,
-        0 if all(points) else shape.taps * shape.kernel_channels,
+        5 * 4 * column_words,
     )
 
 

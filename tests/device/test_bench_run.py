@@ -209,4 +209,4 @@ def test_page_shows_a_report_that_is_understood() -> None:
     shown = page.split("```text\n")[1].split("```")[0]
     report = Line(shown.encode()).report()
     assert (report.board, report.clock_hz, len(report.rows)) == ("mps2-an386", 25_000_000, 4)
-    assert report.rows[1].cycles == 37127
+    assert report.rows[1].cycles == 30206

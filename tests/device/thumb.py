@@ -88,7 +88,7 @@ class Firmware:
         if layer.weights is not None:
             arguments += [placed(layer.weights, gap=3), placed(layer.bias)]
         if layer.function == "mcusim_convolve_s8":
-            arguments.append(placed(np.zeros(layer.column_bytes, np.int8), gap=2))
+            arguments.append(placed(np.zeros(layer.column_bytes, np.int8)))
         output = placed(np.full(output_bytes + 16, 0x55, np.int8), gap=1)
         self.call(layer.function, [*arguments, output])
         stored = np.frombuffer(bytes(self.machine.mem_read(output, output_bytes + 16)), np.int8)

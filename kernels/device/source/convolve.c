@@ -1,7 +1,8 @@
+#include "dsp.h"
 #include "kernels.h"
 
 /* Whether a window is one pixel and its own column. */
-int32_t mcusim_is_pointwise(const struct mcusim_convolution *shape)
+static int32_t is_pointwise(const struct mcusim_convolution *shape)
 {
     return shape->rows.kernel == 1 && shape->columns.kernel == 1 && shape->rows.padding == 0 &&
            shape->columns.padding == 0;
@@ -26,19 +27,56 @@ static void gather(const struct mcusim_convolution *shape, const int8_t *image, 
     }
 }
 
-/* One group of channels of one output pixel; scaling and bias are of the group's channels. */
-static void convolve_group(const struct mcusim_convolution *shape,
-                           const struct mcusim_scaling *scaling, int32_t channels,
-                           const int8_t *image, int32_t row, int32_t column, const int8_t *weights,
-                           const int32_t *bias, int8_t *buffer, int8_t *output)
+/* The column of an output pixel: within the image, or gathered into a buffer. */
+static const int8_t *column_of(const struct mcusim_convolution *shape, const int8_t *image,
+                               int32_t y, int32_t x, int8_t *buffer)
 {
-    int32_t depth = shape->rows.kernel * shape->columns.kernel * shape->kernel_channels;
-    const int8_t *inputs = buffer;
-    if (mcusim_is_pointwise(shape))
-        inputs = image + (row * shape->columns.inputs + column) * shape->in_channels;
-    else
-        gather(shape, image, row, column, buffer);
-    mcusim_row_s8(scaling, depth, channels, inputs, weights, bias, output);
+    int32_t row = y * shape->rows.stride - shape->rows.padding;
+    int32_t column = x * shape->columns.stride - shape->columns.padding;
+    if (is_pointwise(shape))
+        return image + (row * shape->columns.inputs + column) * shape->in_channels;
+    gather(shape, image, row, column, buffer);
+    return buffer;
+}
+
+/* A group of channels: its scaling, weights and bias. */
+struct group {
+    struct mcusim_scaling scaling;
+    int32_t depth;
+    int32_t channels;
+    const int8_t *weights;
+    const int32_t *bias;
+};
+
+/* The group's channels of every pixel of an image. */
+static void convolve_group(const struct mcusim_convolution *shape, const struct group *group,
+                           const int8_t *image, int8_t *buffer, int8_t *output)
+{
+#if MCUSIM_DSP
+    /* Two columns, widened, and behind them the one that is gathered. */
+    int32_t words = (group->depth + 3) / 4 * 2;
+    int32_t *wide = (int32_t *)(void *)buffer;
+    int32_t odd = 0;
+    buffer += 8 * words;
+#endif
+    for (int32_t y = 0; y < shape->rows.outputs; y++) {
+        for (int32_t x = 0; x < shape->columns.outputs; x++, output += shape->out_channels) {
+            const int8_t *inputs = column_of(shape, image, y, x, buffer);
+#if MCUSIM_DSP
+            int32_t is_last = y + 1 == shape->rows.outputs && x + 1 == shape->columns.outputs;
+            mcusim_widen_s8(group->scaling.input_offset, group->depth, inputs, wide + odd * words);
+            odd = !odd;
+            if (!odd)
+                mcusim_two_pixels_s8(&group->scaling, group->depth, group->channels, wide,
+                                     wide + words, group->weights, group->bias,
+                                     output - shape->out_channels, output);
+            if (!odd || !is_last)
+                continue;
+#endif
+            mcusim_row_s8(&group->scaling, group->depth, group->channels, inputs, group->weights,
+                          group->bias, output);
+        }
+    }
 }
 
 void mcusim_convolve_s8(const struct mcusim_convolution *shape, const int8_t *input,
@@ -46,28 +84,23 @@ void mcusim_convolve_s8(const struct mcusim_convolution *shape, const int8_t *in
 {
     const struct mcusim_axis *rows = &shape->rows, *columns = &shape->columns;
     int32_t groups = shape->in_channels / shape->kernel_channels;
-    int32_t channels = shape->out_channels / groups;
-    int32_t filter = rows->kernel * columns->kernel * shape->kernel_channels;
+    struct group group;
+    group.channels = shape->out_channels / groups;
+    group.depth = rows->kernel * columns->kernel * shape->kernel_channels;
     for (int32_t batch = 0; batch < shape->batches; batch++) {
-        for (int32_t y = 0; y < rows->outputs; y++) {
-            for (int32_t x = 0; x < columns->outputs; x++) {
-                for (int32_t group = 0; group < groups; group++) {
-                    int32_t first = group * channels;
-                    struct mcusim_scaling scaling = shape->scaling;
-                    if (scaling.per_channel) {
-                        scaling.multipliers += first;
-                        scaling.shifts += first;
-                    }
-                    convolve_group(shape, &scaling, channels,
-                                   input + group * shape->kernel_channels,
-                                   y * rows->stride - rows->padding,
-                                   x * columns->stride - columns->padding,
-                                   weights + first * filter, bias ? bias + first : bias, column,
-                                   output + first);
-                }
-                output += shape->out_channels;
+        for (int32_t number = 0; number < groups; number++) {
+            int32_t first = number * group.channels;
+            group.scaling = shape->scaling;
+            if (shape->scaling.per_channel) {
+                group.scaling.multipliers += first;
+                group.scaling.shifts += first;
             }
+            group.weights = weights + first * group.depth;
+            group.bias = bias ? bias + first : bias;
+            convolve_group(shape, &group, input + number * shape->kernel_channels, column,
+                           output + first);
         }
         input += rows->inputs * columns->inputs * shape->in_channels;
+        output += rows->outputs * columns->outputs * shape->out_channels;
     }
 }

@@ -79,12 +79,12 @@ struct mcusim_softmax {
 
 /* Images are (batch, row, column, channel); a bias may be null.
  *
- * The filter is (out channel, row, column, kernel channel). `column` holds rows.kernel *
- * columns.kernel * kernel_channels bytes; it is not touched when mcusim_is_pointwise(). */
+ * The filter is (out channel, row, column, kernel channel). `column` lies at a multiple of four and
+ * holds five times what rows.kernel * columns.kernel * kernel_channels, rounded up to a multiple of
+ * four, comes to. */
 void mcusim_convolve_s8(const struct mcusim_convolution *shape, const int8_t *input,
                         const int8_t *weights, const int32_t *bias, int8_t *column,
                         int8_t *output);
-int32_t mcusim_is_pointwise(const struct mcusim_convolution *shape);
 
 /* The filter is (row, column, out channel); out_channels is a multiple of in_channels. */
 void mcusim_depthwise_s8(const struct mcusim_convolution *shape, const int8_t *input,
@@ -98,6 +98,13 @@ void mcusim_dense_s8(const struct mcusim_dense *shape, const int8_t *input, cons
 void mcusim_row_s8(const struct mcusim_scaling *scaling, int32_t depth, int32_t channels,
                    const int8_t *input, const int8_t *weights, const int32_t *bias,
                    int8_t *output);
+
+/* The same for two pixels at once, on cores with DSP instructions: inputs are widened to halfwords
+ * with their offset, of every four the even ones and then the odd ones; weights have no offset. */
+void mcusim_widen_s8(int32_t offset, int32_t depth, const int8_t *input, int32_t *to);
+void mcusim_two_pixels_s8(const struct mcusim_scaling *scaling, int32_t depth, int32_t channels,
+                          const int32_t *x, const int32_t *y, const int8_t *weights,
+                          const int32_t *bias, int8_t *first, int8_t *second);
 
 void mcusim_max_pool_s8(const struct mcusim_pooling *shape, const int8_t *input, int8_t *output);
 void mcusim_average_pool_s8(const struct mcusim_pooling *shape, const int8_t *input,

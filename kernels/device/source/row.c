@@ -80,6 +80,70 @@ void mcusim_row_s8(const struct mcusim_scaling *scaling, int32_t depth, int32_t 
     }
 }
 
+#if MCUSIM_DSP
+/* The last few bytes of a row as the lowest of a word. */
+static int32_t load_few(const int8_t *from, int32_t count)
+{
+    uint32_t word = 0;
+    for (int32_t i = 0; i < count; i++)
+        word |= (uint32_t)(uint8_t)from[i] << 8 * i;
+    return (int32_t)word;
+}
+
+void mcusim_widen_s8(int32_t offset, int32_t depth, const int8_t *input, int32_t *to)
+{
+    int32_t both = in_both(offset);
+    for (; depth > 0; depth -= 4, input += 4, to += 2) {
+        int32_t word = depth >= 4 ? load_four(input) : load_few(input, depth);
+        to[0] = even_bytes(both, word);
+        to[1] = odd_bytes(both, word);
+    }
+}
+
+/* Four inputs of two widened columns with four weights of two rows: sixteen products. */
+static inline void sixteen(const int32_t *x, const int32_t *y, int32_t one, int32_t other,
+                           int32_t sums[4])
+{
+    int32_t even = even_bytes(0, one), odd = odd_bytes(0, one);
+    sums[0] = __smlad(odd, x[1], __smlad(even, x[0], sums[0]));
+    sums[1] = __smlad(odd, y[1], __smlad(even, y[0], sums[1]));
+    even = even_bytes(0, other);
+    odd = odd_bytes(0, other);
+    sums[2] = __smlad(odd, x[1], __smlad(even, x[0], sums[2]));
+    sums[3] = __smlad(odd, y[1], __smlad(even, y[0], sums[3]));
+}
+
+static void four_sums(int32_t depth, const int32_t *x, const int32_t *y, const int8_t *first,
+                      const int8_t *second, int32_t sums[4])
+{
+    const int8_t *end = first + (depth & ~3);
+    int32_t held[4] = {sums[0], sums[1], sums[2], sums[3]};
+    for (; first != end; x += 2, y += 2, first += 4, second += 4)
+        sixteen(x, y, load_four(first), load_four(second), held);
+    if (depth & 3)
+        sixteen(x, y, load_few(first, depth & 3), load_few(second, depth & 3), held);
+    for (int32_t i = 0; i < 4; i++)
+        sums[i] = held[i];
+}
+
+void mcusim_two_pixels_s8(const struct mcusim_scaling *scaling, int32_t depth, int32_t channels,
+                          const int32_t *x, const int32_t *y, const int8_t *weights,
+                          const int32_t *bias, int8_t *first, int8_t *second)
+{
+    for (int32_t channel = 0; channel < channels; channel += 2) {
+        /* A last odd channel is computed twice. */
+        int32_t next = channel + 1 < channels ? channel + 1 : channel;
+        int32_t one = bias ? bias[channel] : 0, other = bias ? bias[next] : 0;
+        int32_t sums[4] = {one, one, other, other};
+        four_sums(depth, x, y, weights + channel * depth, weights + next * depth, sums);
+        first[channel] = stored(scaling, channel, (uint32_t)sums[0]);
+        second[channel] = stored(scaling, channel, (uint32_t)sums[1]);
+        first[next] = stored(scaling, next, (uint32_t)sums[2]);
+        second[next] = stored(scaling, next, (uint32_t)sums[3]);
+    }
+}
+#endif
+
 void mcusim_dense_s8(const struct mcusim_dense *shape, const int8_t *input, const int8_t *weights,
                      const int32_t *bias, int8_t *output)
 {
