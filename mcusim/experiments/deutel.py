@@ -398,6 +398,8 @@ _REMARKS = (
     "LeNet pruned by elements takes 392 ms in uint8 on the Pico at 95 % and at 97 % alike: either "
     "the two are one model, or what is sparse does not matter there. The range holds both a "
     "network of sparse layers only and one whose convolutions are dense.",
+    "float32 on the Pico is slower here than published: the Pico's SDK replaces the C library's "
+    "arithmetic on floats by the faster one in its ROM, and the C library's was counted.",
     "The Arduino's published power is bimodal, 82 to 118 mW and 140 to 151 mW, which nothing in "
     "the paper explains; energies there are off by as much.",
 )
