@@ -19,6 +19,7 @@ from mcusim.emulator.blocks import Block, decode_block
 from mcusim.emulator.bus import Bus
 from mcusim.emulator.contract import Event, EventKind, Peripheral, SystemControl
 from mcusim.emulator.core import Core
+from mcusim.emulator.core_registers import CoreRegisters
 from mcusim.emulator.counting import BlockCounter, Counts
 from mcusim.emulator.data_samples import DataSamples
 from mcusim.emulator.images import Image, load_image
@@ -40,6 +41,8 @@ _LEAST_CYCLES = 0.25
 #: Where functions that were called from outside return to: executable by the architecture's memory
 #: map, and used by no board.
 RETURN_ADDRESS = 0x8FFF_F000
+#: Unicorn's number of the program counter, ``UC_ARM_REG_PC``.
+_PC = 11
 
 
 class Machine:
@@ -83,6 +86,7 @@ class Machine:
         self.clock_hz = float(clock_hz or board.clock.default_hz)
         self._core = Core(board)
         self.uc = self._core.uc
+        self._pc = CoreRegisters(self.uc, (_PC,))
         self.memories = Memories(self.uc, board)
         self.memories.program(self.image)
         self.bus = Bus(self.uc, self)
@@ -177,16 +181,12 @@ class Machine:
     @property
     def pc(self) -> int:
         """Where the core goes on; within a peripheral's call, the start of the block."""
-        from unicorn.arm_const import UC_ARM_REG_PC
-
-        return int(self.uc.reg_read(UC_ARM_REG_PC))
+        return self._pc.read()[0]
 
     @pc.setter
     def pc(self, address: int) -> None:
-        from unicorn.arm_const import UC_ARM_REG_PC
-
         # Without the low bit the core would be taken to be in Arm state.
-        self.uc.reg_write(UC_ARM_REG_PC, address | 1)
+        self._pc.write((address | 1,))
 
     def place(self, address: int) -> str:
         """An address for people: with the function it lies in."""
