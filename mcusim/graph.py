@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from functools import cached_property, wraps
+from typing import TypeAlias, TypeVar
 
 from mcusim.errors import ModelError
 from mcusim.tensor import Array, DType, Quantization, Tensor
@@ -22,7 +23,10 @@ __all__ = [
     "Signature",
     "Subgraph",
     "Tensor",
+    "once_a_node",
 ]
+
+_Found = TypeVar("_Found")
 
 OptionValue: TypeAlias = bool | int | float | str | tuple[int, ...] | tuple[float, ...]
 
@@ -202,6 +206,21 @@ class Node:
         return self.outputs[position]
 
 
+def once_a_node(compute: Callable[[Node], _Found]) -> Callable[[Node], _Found]:
+    """Make a function of a node remember what it found, as a cached property of the node does."""
+    name = f"{compute.__module__}.{compute.__qualname__}"
+
+    @wraps(compute)
+    def known(node: Node) -> _Found:
+        remembered = vars(node)
+        if name not in remembered:
+            remembered[name] = compute(node)
+        found: _Found = remembered[name]
+        return found
+
+    return known
+
+
 @dataclass(frozen=True)
 class Subgraph:
     """A function of the model: tensors and the operators that compute them, in order."""
@@ -223,7 +242,7 @@ class Subgraph:
             tuple(self.tensors[i] for i in operator.intermediates if i >= 0),
         )
 
-    @property
+    @cached_property
     def nodes(self) -> tuple[Node, ...]:
         """All operators with their tensors, in order of execution."""
         return tuple(self.node(index) for index in range(len(self.operators)))

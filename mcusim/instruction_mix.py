@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ class InstructionMix:
     def __getitem__(self, name: str) -> float:
         return float(self.vector[_INDEX[name]])
 
-    @property
+    @cached_property
     def total(self) -> float:
         """Instructions issued."""
         return float(self.vector[:_CLASS_COUNT].sum())

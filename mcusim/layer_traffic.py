@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from mcusim.graph import Node, Tensor
 from mcusim.instruction_mix import CLASSES, FIELDS, InstructionMix
 from mcusim.kernels.closest import PricedBuild
 from mcusim.kernels.contract import KernelCall
+from mcusim.kernels.profile import ProfileBuild
 
 __all__ = ["code_traffic", "layer_traffic"]
 
@@ -40,20 +42,31 @@ def code_traffic(
     """
     if not priced:
         return None
-    turns, per_turn = [], []
+    turns: list[float] = []
+    running: list[tuple[ProfileBuild, tuple[int, ...]]] = []
     for call, build in priced:
+        positions: list[int] = []
         own = build.profile == build.kernel
         for position, level in enumerate(build.build.levels):
             name, times = (level, 1.0) if own else build.levels.get(level, (level, 1.0))
             if count := call.trips.get(name, 0.0):
                 turns.append(times * count)
-                per_turn.append(build.build.per_turn[position])
+                positions.append(position)
+        running.append((build.build, tuple(positions)))
     if not turns:
         return None
-    rows = np.array(per_turn)
+    size, taken = _turns(tuple(running))
+    return CodeTraffic.nested(np.array(turns), size * instruction_bytes, taken)
+
+
+@lru_cache(maxsize=4096)
+def _turns(
+    running: tuple[tuple[ProfileBuild, tuple[int, ...]], ...],
+) -> tuple[_Floats, _Floats]:
+    """Instructions issued and branches taken by a turn of each loop, of builds and their levels."""
+    rows = np.concatenate([build.per_turn[list(positions)] for build, positions in running])
     # A fitted turn can be a little below zero where two levels share their instructions.
-    size = np.maximum(rows @ _ISSUED, 0.0) * instruction_bytes
-    return CodeTraffic.nested(np.array(turns), size, rows @ _TAKEN)
+    return np.maximum(rows @ _ISSUED, 0.0), rows @ _TAKEN
 
 
 def layer_traffic(

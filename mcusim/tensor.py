@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache, cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -53,19 +54,24 @@ class DType(Enum):
         Raises:
             ModelError: the type has no array form (string, variant).
         """
-        held = {"int4": "int8", "resource": "int32"}.get(self.value, self.value)
-        if held in ("string", "variant"):
-            raise ModelError(f"tensors of type {self.value} have no array form")
-        return np.dtype(held)
+        return _held(self)
 
     @property
     def bits(self) -> int:
         """Size of one element in a buffer, in bits."""
-        return 4 if self is DType.INT4 else 8 * self.numpy.itemsize
+        return 4 if self is DType.INT4 else 8 * _held(self).itemsize
 
     def bytes_of(self, elements: int) -> int:
         """Size of ``elements`` packed elements, in bytes."""
         return (elements * self.bits + 7) // 8
+
+
+@cache
+def _held(dtype: DType) -> np.dtype[Any]:
+    held = {"int4": "int8", "resource": "int32"}.get(dtype.value, dtype.value)
+    if held in ("string", "variant"):
+        raise ModelError(f"tensors of type {dtype.value} have no array form")
+    return np.dtype(held)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +110,17 @@ class Quantization:
     def zero_point(self) -> int:
         """The zero point of a per-tensor quantization (the first of a per-channel one)."""
         return int(self.zero_points[0]) if self.zero_points.size else 0
+
+    @cached_property
+    def scale_range(self) -> tuple[float, float] | None:
+        """The least and the largest scale; None without scales."""
+        return (float(self.scales.min()), float(self.scales.max())) if self.scales.size else None
+
+    @cached_property
+    def zero_point_range(self) -> tuple[int, int] | None:
+        """The least and the largest zero point; None without any."""
+        points = self.zero_points
+        return (int(points.min()), int(points.max())) if points.size else None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Quantization) and self._identity() == other._identity()

@@ -23,6 +23,10 @@ __all__ = ["Cycles", "external_energy_j", "price"]
 #: A core fetches words, so that a line of code is entered at a multiple of this.
 _FETCH_BYTES = 4.0
 
+#: Memories as boards see them, by the board's identity, the memory and the clock.
+_PATHS: dict[tuple[int, str, float], tuple[Board, MemoryPath]] = {}
+_MOST_PATHS = 1024
+
 
 @dataclass(frozen=True)
 class Cycles:
@@ -71,7 +75,7 @@ def price(
     """
     traffic = traffic or MemoryTraffic()
     where = PLACES | dict(placement or {})
-    paths = {place: board.path(memory, clock_hz) for place, memory in where.items()}
+    paths = {place: _path(board, memory, clock_hz) for place, memory in where.items()}
     extra = board.core.extra
     core = board.core.cycles_of(mix) + misaligned_accesses * extra.misaligned_access_cycles
     fetched = mix.total * extra.instruction_bytes
@@ -105,7 +109,7 @@ def external_energy_j(
     where = PLACES | dict(placement or {})
     energy = 0.0
     for place, memory in where.items():
-        path = board.path(memory, board.clock.default_hz)
+        path = _path(board, memory, board.clock.default_hz)
         if not path.energy_j_per_byte:
             continue
         if place == "code":
@@ -118,6 +122,19 @@ def external_energy_j(
             moved = _working_waits(path, use) * _unit(path, use.access_bytes)
         energy += moved * path.energy_j_per_byte
     return energy
+
+
+def _path(board: Board, memory: str, clock_hz: float) -> MemoryPath:
+    """:meth:`Board.path`, which all layers of a model share.
+
+    Boards are immutable but cannot be hashed; one that is held here keeps its identity.
+    """
+    key = id(board), memory, clock_hz
+    if key not in _PATHS:
+        if len(_PATHS) >= _MOST_PATHS:
+            _PATHS.clear()
+        _PATHS[key] = board, board.path(memory, clock_hz)
+    return _PATHS[key][1]
 
 
 def _fetch_cycles(path: MemoryPath, code: CodeTraffic, cycles_per_byte: float) -> float:

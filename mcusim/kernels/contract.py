@@ -134,10 +134,10 @@ def _check_quantization(node: Node) -> None:
     for tensor in (*node.inputs, *node.outputs):
         if tensor is None or tensor.quantization is None or tensor.dtype not in _STORED:
             continue
-        scales, points = tensor.quantization.scales, tensor.quantization.zero_points
+        scales, points = tensor.quantization.scale_range, tensor.quantization.zero_point_range
         where = f"operator {node.index} ({node.name}): tensor {tensor.name!r}"
-        if scales.size and not 0 <= scales.min() <= scales.max() < math.inf:
+        if scales and not 0 <= scales[0] <= scales[1] < math.inf:
             raise ModelError(f"{where} has a scale that is negative or not finite")
         limits = np.iinfo(tensor.dtype.numpy)
-        if points.size and not limits.min <= points.min() <= points.max() <= limits.max:
+        if points and not limits.min <= points[0] <= points[1] <= limits.max:
             raise ModelError(f"{where} has a zero point that is no {tensor.dtype.value}")

@@ -7,6 +7,7 @@ computes, also beyond the ranges that the library promises to hold.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -49,6 +50,7 @@ def round_half_away(value: float) -> int:
     return -rounded if value < 0 else rounded
 
 
+@lru_cache(maxsize=1 << 14)
 def quantize_multiplier(real: float) -> tuple[int, int]:
     """Write a real multiplier as ``multiplier * 2**(shift - 31)``.
 

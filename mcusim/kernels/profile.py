@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +50,17 @@ class ProfileBuild:
         Raises:
             McusimError: ``trips`` lacks a level, or has one that the profile lacks.
         """
-        if len(trips) != len(self.levels) or any(level not in trips for level in self.levels):
+        if len(trips) != len(self.levels) or not trips.keys() >= self._names:
             raise McusimError(
                 f"a kernel's loop levels {sorted(trips)} are not those of its profile, "
                 f"{sorted(self.levels)}; fit the profile again"
             )
         turns = np.array([trips[level] for level in self.levels], dtype=np.float64)
         return InstructionMix(turns @ self.per_turn)
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(self.levels)
 
     def unpriced(self, trips: Trips) -> tuple[str, ...]:
         """Levels that run although their cost is unknown."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from mcusim.errors import InputError
@@ -114,8 +114,15 @@ def flash(plan: Plan, core: str, build: str) -> tuple[FlashPart, ...]:
         return tflm_ncs.flash(plan)
     if plan.runtime == UTENSOR:
         return utensor.flash(plan, core, build)
-    operators = _operators(plan)
-    known = _build(plan.runtime, core, build)
+    return _model_part(plan), *_program(plan.runtime, core, build, _operators(plan))
+
+
+@lru_cache(maxsize=1024)
+def _program(
+    runtime: str, core: str, build: str, operators: frozenset[str]
+) -> tuple[FlashPart, ...]:
+    """All of flash but the model: many networks are of the same operators."""
+    known = _build(runtime, core, build)
     names: dict[str, list[float]] = {"TFLite Micro": [0.0] * len(SECTIONS)}
     for name, sizes in _needed(known, operators):
         part = names.setdefault(name, [0.0] * len(SECTIONS))
@@ -126,7 +133,6 @@ def flash(plan: Plan, core: str, build: str) -> tuple[FlashPart, ...]:
     text, rodata = known.factors["text"], known.factors["rodata"]
     data = round(sum(sizes[2] for sizes in names.values()))
     return (
-        _model_part(plan),
         *(
             FlashPart(name, round(sizes[0] * text + sizes[1] * rodata), known.source)
             for name, sizes in names.items()
@@ -156,8 +162,14 @@ def static_ram(plan: Plan, core: str, build: str) -> tuple[RamPart, ...]:
     """
     if plan.runtime in (legacy_q7.RUNTIME, DNNRUNTIME, UTENSOR, TFLM_NCS):
         return ()
-    operators = _operators(plan)
-    known = _build(plan.runtime, core, build)
+    return _variables(plan.runtime, core, build, _operators(plan))
+
+
+@lru_cache(maxsize=1024)
+def _variables(
+    runtime: str, core: str, build: str, operators: frozenset[str]
+) -> tuple[RamPart, ...]:
+    known = _build(runtime, core, build)
     needed = [sizes for _, sizes in _needed(known, operators)]
 
     def total(section: str) -> int:
@@ -189,7 +201,7 @@ def _operators(plan: Plan) -> frozenset[str]:
     return frozenset(o.name for subgraph in plan.graph.subgraphs for o in subgraph.operators)
 
 
-def _needed(known: _Build, operators: Collection[str]) -> Iterator[tuple[str, list[int]]]:
+def _needed(known: _Build, operators: frozenset[str]) -> Iterator[tuple[str, list[int]]]:
     """What the linker keeps, under the name of the part that it belongs to."""
     nothing = (0,) * len(SECTIONS)
     for row in function_sizes(known.runtime):
@@ -248,6 +260,7 @@ def flash_half_width(plan: Plan, core: str, build: str) -> float | None:
     return math.hypot(known.fit["held_out_error"], math.log(known.factors["text"]))
 
 
+@lru_cache(maxsize=1024)
 def _build(runtime: str, core: str, build: str) -> _Build:
     if build not in _NEAREST:
         raise InputError(f"build {build!r} is not known; there are {', '.join(_NEAREST)}")

@@ -7,8 +7,9 @@ begin at multiples of 16; a row of a length that is no multiple of four moves th
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mcusim.graph import DType, Node
 from mcusim.kernels.cmsis_nn.contract import Configuration
@@ -94,6 +95,11 @@ def _rows(lengths: Iterable[tuple[int, float]]) -> Misaligned:
     return Misaligned(found[2], found[1] + found[3])
 
 
+def _repeated(count: int, step: int, words: float) -> Iterator[tuple[int, float]]:
+    """Words that begin at each of ``count`` multiples of ``step``; four addresses say them all."""
+    return ((first * step, words * len(range(first, count, 4))) for first in range(4))
+
+
 def misaligned_columns(shape: ConvolutionShape) -> Misaligned:
     """``arm_convolve_s8``: rows of the filter, and the second column of a pair while it is widened.
 
@@ -103,7 +109,7 @@ def misaligned_columns(shape: ConvolutionShape) -> Misaligned:
     groups = shape.in_channels // shape.kernel_channels
     pairs, left = divmod(shape.vertical.outputs * shape.horizontal.outputs, 2)
     words = column // 4 * shape.batches
-    rows = [(row * column, words * (pairs + left)) for row in range(shape.out_channels)]
+    rows = _repeated(shape.out_channels, column, words * (pairs + left))
     return _rows([*rows, (column, words * pairs * groups)])
 
 
@@ -123,12 +129,13 @@ def misaligned_1x1(shape: ConvolutionShape) -> Misaligned:
     else:
         pixel_pairs = shape.batches * down.outputs * -(-across.outputs // 2)
     channel_pairs = shape.out_channels // 2
-    weights = [(row * depth, words * pixel_pairs) for row in range(2 * channel_pairs)]
+    weights = _repeated(2 * channel_pairs, depth, words * pixel_pairs)
     pixels = [
-        (((batch * down.inputs + y) * across.inputs + x) * depth, words * channel_pairs)
+        (((batch * down.inputs + y) * across.inputs + x) * depth, times * words * channel_pairs)
         for batch in range(shape.batches)
-        for y in range(0, down.outputs * down.stride, down.stride)
-        for x in range(0, across.outputs * across.stride, across.stride)
+        for y, of_y in _steps(down).items()
+        for x, of_x in _steps(across).items()
+        for times in (of_y * of_x,)
     ]
     return _rows([*weights, *pixels])
 
@@ -143,7 +150,7 @@ def misaligned_widened_columns(shape: ConvolutionShape) -> Misaligned:
     depth, column = shape.in_channels, shape.taps * shape.in_channels
     pairs, left = divmod(shape.vertical.outputs * shape.horizontal.outputs, 2)
     words = column // 4 * shape.batches
-    found = [(row * column, float(words * (pairs + left))) for row in range(shape.out_channels)]
+    found = list(_repeated(shape.out_channels, column, float(words * (pairs + left))))
     if column % 2:
         filter_pairs = -(-shape.out_channels // 2)
         found.append((2, 2.0 * words * pairs * filter_pairs))
@@ -184,6 +191,21 @@ def _parities(axis: Axis) -> Counter[tuple[int, int]]:
     return found
 
 
+@lru_cache(maxsize=4096)
+def _steps(axis: Axis) -> Counter[int]:
+    """Positions of a stride's steps, modulo four, and how many steps lie there."""
+    return Counter(output * axis.stride % 4 for output in range(axis.outputs))
+
+
+@lru_cache(maxsize=4096)
+def _taps(axis: Axis) -> tuple[int, ...]:
+    """How many outputs of an axis have each tap on the input."""
+    starts = [output * axis.stride - axis.padding for output in range(axis.outputs)]
+    reach = [tap * axis.dilation for tap in range(axis.kernel)]
+    return tuple(sum(0 <= start + far < axis.inputs for start in starts) for far in reach)
+
+
+@lru_cache(maxsize=4096)
 def _remainders(axis: Axis) -> Counter[int]:
     """Positions on the input that taps fall on, modulo four, and how many taps fall there."""
     found: Counter[int] = Counter()
@@ -207,8 +229,8 @@ def misaligned_dense(
         words: that the kernel loads of a row; one for four inputs when None.
     """
     words = inputs // 4 if words is None else words
-    rows = [(row * inputs, words * batches) for row in range(outputs)]
-    vectors = [(batch * inputs, words * -(-outputs // 2)) for batch in range(batches)]
+    rows = _repeated(outputs, inputs, words * batches)
+    vectors = _repeated(batches, inputs, words * -(-outputs // 2))
     return _rows([*rows, *vectors])
 
 
@@ -218,16 +240,14 @@ def misaligned_depthwise_3x3(shape: ConvolutionShape) -> Misaligned:
     words = channels // 4
     if not words or channels % 4 == 0:
         return Misaligned()
-    found = []
-    for out_y in range(rows.outputs):
-        for out_x in range(columns.outputs):
-            for tap_y in range(3):
-                y = out_y * rows.stride - rows.padding + tap_y
-                if not 0 <= y < rows.inputs:
-                    continue
-                for tap_x in range(3):
-                    x = out_x * columns.stride - columns.padding + tap_x
-                    if 0 <= x < columns.inputs:
-                        found.append(((y * columns.inputs + x) * channels, words))
-                        found.append(((tap_y * 3 + tap_x) * channels, words))
-    return _rows(found)
+    pixels = [
+        ((y * columns.inputs + x) * channels, words * of_y * of_x)
+        for y, of_y in _remainders(rows).items()
+        for x, of_x in _remainders(columns).items()
+    ]
+    taps = [
+        ((tap_y * 3 + tap_x) * channels, words * of_y * of_x)
+        for tap_y, of_y in enumerate(_taps(rows))
+        for tap_x, of_x in enumerate(_taps(columns))
+    ]
+    return _rows([*pixels, *taps])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from itertools import product
 
 from mcusim.kernels.reference.convolution import Axis, ConvolutionShape
@@ -36,22 +37,39 @@ def gather_trips(
         group_channels: channels of a tap where groups loop outside of the pixels.
     """
     depth = shape.in_channels if group_channels is None else group_channels
+    return dict(
+        _gathered(
+            shape.batches,
+            shape.vertical,
+            shape.horizontal,
+            shape.in_channels,
+            depth,
+            element_bytes,
+        )
+    )
+
+
+@lru_cache(maxsize=1024)
+def _gathered(
+    batches: int, vertical: Axis, horizontal: Axis, channels: int, depth: int, element_bytes: int
+) -> dict[str, float]:
+    """:func:`gather_trips` by what it depends on: many filters are tried on one input."""
     length = depth * element_bytes
     copies: Counter[tuple[int, int, int]] = Counter()
     fills: Counter[tuple[int, int]] = Counter()
-    pixel = shape.in_channels * element_bytes
+    pixel = channels * element_bytes
     bases = Counter(
-        (batch * shape.vertical.inputs * shape.horizontal.inputs * pixel + group * length) % 4
-        for batch in range(shape.batches)
-        for group in range(shape.in_channels // depth)
+        (batch * vertical.inputs * horizontal.inputs * pixel + group * length) % 4
+        for batch in range(batches)
+        for group in range(channels // depth)
     )
-    width = shape.horizontal.outputs
-    across = _positions(shape.horizontal, pixel, 1)
-    down = _positions(shape.vertical, shape.horizontal.inputs * pixel, width)
+    width = horizontal.outputs
+    across = _positions(horizontal, pixel, 1)
+    down = _positions(vertical, horizontal.inputs * pixel, width)
     for tap, (rows, columns) in enumerate(product(down, across)):
         for second in (0, 1):
             # The column of a pair's second pixel begins where the first one's ends.
-            target = (tap + second * shape.taps) * length % 4
+            target = (tap + second * vertical.kernel * horizontal.kernel) * length % 4
             for (row, parity), times in rows.items():
                 for (place, other), also in columns.items():
                     if parity ^ other != second:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mcusim.graph import Array, DType, Node
+from mcusim.graph import Array, DType, Node, once_a_node
 from mcusim.kernels.contract import Binder, BoundKernel, Kernel, KernelCall
 from mcusim.kernels.fixed_point import activation_range
 from mcusim.kernels.reference.checks import refuse, require, require_same_type
@@ -39,6 +39,7 @@ _BIASES = {
 }
 
 
+@once_a_node
 def conv_shape(node: Node) -> ConvolutionShape:
     """Shape of a CONV_2D.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mcusim.graph import Array, DType, Node
+from mcusim.graph import Array, DType, Node, once_a_node
 from mcusim.kernels.contract import Binder, BoundKernel, Kernel, KernelCall
 from mcusim.kernels.fixed_point import activation_range
 from mcusim.kernels.reference.checks import require, require_same_type
@@ -33,6 +33,7 @@ _FILTERS = {
 _BIASES = {DType.FLOAT32: DType.FLOAT32, DType.INT16: DType.INT64, DType.INT8: DType.INT32}
 
 
+@once_a_node
 def depthwise_shape(node: Node) -> ConvolutionShape:
     """Shape of a DEPTHWISE_CONV_2D; ``kernel_channels`` is 1.
 
