@@ -16,6 +16,7 @@ _MODULES = {
     "heim": "heim",
     "mlperf-tiny": "mlperf_tiny",
     "profentzas": "profentzas",
+    "svoboda": "svoboda",
 }
 
 
