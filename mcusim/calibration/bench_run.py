@@ -34,6 +34,8 @@ _VERSION = "1"
 #: No line of the firmware is as long; what is longer without an end is noise.
 _LONGEST_LINE = 1024
 _MOST_ROWS = 100_000
+#: Of the largest number of 64 bits.
+_DIGITS = 20
 
 
 @dataclass(frozen=True)
@@ -270,7 +272,9 @@ class ReportReader:
                 f"where this mcusim reads version {_VERSION}"
             )
         numbers = (header[3], header[-1]) if len(header) == 6 else ("",)
-        if not all(n.isdecimal() for n in numbers) or not 0 < int(numbers[-1]) <= _MOST_ROWS:
+        if not all(n.isdecimal() and len(n) < _DIGITS for n in numbers) or not (
+            0 < int(numbers[-1]) <= _MOST_ROWS
+        ):
             raise InputError(f"{self._name}: {','.join(cells)!r} is not the start of a report")
         if header != self._header:
             # Another firmware, or the first report.
@@ -291,7 +295,7 @@ class ReportReader:
             raise InputError(
                 f"{self._name}: {','.join(cells)!r} is not a row of a report"
             ) from None
-        if not 0 <= row.index < self._count or row.cycles < 0:
+        if not 0 <= row.index < self._count or not 0 <= row.cycles < 10**_DIGITS:
             raise InputError(f"{self._name}: {','.join(cells)!r} is not a row of this report")
         before = self._rows.get(row.index)
         if before is None or row.cycles < before.cycles:

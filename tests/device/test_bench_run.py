@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +17,12 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcusim.calibration.bench_run import BenchReport, BenchRow, read_report
+from mcusim.calibration.bench_run import (
+    BenchReport,
+    BenchRow,
+    measurements_csv,
+    read_report,
+)
 from mcusim.calibration.measurements import read_measurements
 from mcusim.cli import commands
 from mcusim.errors import InputError
@@ -127,6 +134,36 @@ def test_what_goes_wrong_is_one_sentence(pieces: tuple[bytes, ...], said: str) -
     with pytest.raises(InputError, match=r"^port: ") as caught:
         Line(*pieces).report()
     assert said in str(caught.value)
+
+
+CELL = st.one_of(
+    st.integers(-1, 3).map(str),
+    st.sampled_from(("", "mcusim-bench", "1", "dwt", "9" * 400, "1_0", "+2", "ff", "net", "micro")),
+)
+
+
+@settings(max_examples=300)
+@given(lines=st.lists(st.lists(CELL, min_size=1, max_size=9).map(",".join), max_size=6))
+def test_whatever_a_port_says_is_a_report_or_a_sentence(lines: list[str]) -> None:
+    sent = START + b"".join(map(checked, lines))
+    try:
+        report = Line(sent).report()
+    except InputError as error:
+        assert str(error).startswith("port: ")
+    else:
+        assert read_measurements_of(measurements_csv(report, 1e6, "bench-m4"))
+
+
+def read_measurements_of(text: str) -> bool:
+    """Whether a table of measurements can be read; one without a row is told."""
+    table = Path(tempfile.mkdtemp()) / "runs.csv"
+    table.write_text(text)
+    try:
+        return bool(read_measurements(table).rows)
+    except InputError as error:
+        return "holds no measured run" in str(error)
+    finally:
+        shutil.rmtree(table.parent)
 
 
 def test_noise_without_an_end_takes_no_memory() -> None:
