@@ -1,5 +1,5 @@
 /* nRF52840 DK: transmits on P0.06, which goes to the debugger's serial port, with 115200 baud
- * (nRF52840 Product Specification v1.7, 6.33 UART; 5.4 CLOCK; 6.20 NVMC). */
+ * (nRF52840 Product Specification: CPU, NVMC, GPIO, UART). */
 #include <stdint.h>
 
 #define BOARD_NAME "nrf52840-dk"

@@ -1,6 +1,6 @@
 /* NUCLEO-F429ZI at 168 MHz from the debugger's 8 MHz clock, flash accelerator on: USART3 on PD8
- * goes to the debugger's serial port, with 115200 baud (RM0090: 3.9 FLASH, 6.3 RCC, 8.4 GPIO,
- * 30.6 USART; UM1974, 6.9). */
+ * goes to the debugger's serial port, with 115200 baud (RM0090, registers of FLASH, RCC, GPIO and
+ * USART; UM1974, USART communication). */
 #include <stdint.h>
 
 #define BOARD_NAME "nucleo-f429zi"
