@@ -62,12 +62,12 @@ _REMARKS = (
     "The card is known as 2 GB, class 4. What it waits before a block and after one are ranges "
     "from other people's cards; at 1 MHz transfer dominates and they hardly matter, at 25 MHz they "
     "decide. Erase and program times of the F767's flash are its datasheet's, unchecked.",
-    "The paper's kernels are not published. Its Q-format ones wrap CMSIS-NN, whose q7 depthwise "
-    "kernel was not counted here; its affine ones are its own. Figure 7 is therefore predicted "
-    "with kernels of our own (`kernels/weight_formats/`: plain loops, one output at a time, "
-    "without im2col), counted in the emulator. Their ratios are what to read. CMSIS-NN's own "
-    "kernels for affine weights, which use SIMD too, stand beside them: they are as fast as Q "
-    "format, so that what is slow about the affine format is its implementation.",
+    "The paper's kernels are not published. Its Q-format ones wrap CMSIS-NN's legacy q7 kernels, "
+    "of which the depthwise one was not counted here; its affine ones are its own. Figure 7 is "
+    "therefore predicted with kernels of our own (`kernels/weight_formats/`: plain loops, one "
+    "output at a time, without im2col), counted in the emulator. On convolutions alone ours takes "
+    "a quarter more than CMSIS-NN's q7 kernels. What is slow about affine weights is a plain "
+    "implementation: CMSIS-NN's kernels for them, with SIMD, are about as fast as its q7 ones.",
     "Code books unpack the dense layer to 1.25 MiB, more than the RAM of any of the boards. It is "
     "priced as unpacked in pieces, since each of its weights is used once; stored in flash instead "
     "it would take seconds to erase and write, as in Figure 5.",

@@ -27,8 +27,11 @@ from mcusim.estimator import estimate
 from mcusim.experiments.code_book import CodeBook, code_book, q_format
 from mcusim.experiments.reproduction import Row
 from mcusim.experiments.svoboda_layers import Layer, layers, network
+from mcusim.graph import Graph, Node
 from mcusim.kernels.profile import load_profile
 from mcusim.models import load_model
+from mcusim.zoo.builder import NetworkBuilder
+from mcusim.zoo.quantization import quantized
 
 __all__ = [
     "BITS_OF_TRAINED",
@@ -188,6 +191,7 @@ def format_rows() -> Iterator[Row]:
             "Figure 7", name, "ms", None, 1e3 * whole.latency_s, 1e3 * low, 1e3 * high,
             "not of the paper: what a library takes for the whole network",
         )  # fmt: skip
+    yield from _convolution_rows()
     for clusters in CLUSTERS:
         own = book_bits(books(clusters))
         low, high = BITS_OF_TRAINED[clusters]
@@ -198,3 +202,35 @@ def format_rows() -> Iterator[Row]:
             "weights are drawn from normal distributions; range, trained networks of the other "
             "papers. The number of clusters is not published",
         )  # fmt: skip
+
+
+def _convolution_rows() -> Iterator[Row]:
+    """Our kernel beside those of CMSIS-NN, which the paper wraps, where those are known."""
+    note = "not of the paper: convolutions that are not depthwise, "
+    told = {"ours": 0.0, "q7": 0.0, "s8": 0.0}
+    for layer in layers():
+        if layer.kind == "CONV_2D":
+            alone = _alone(network().main.node(layer.operator))
+            told["ours"] += layer_products_s(layer, "q7_products_simd", False)
+            told["q7"] += estimate(alone, _board(), "cmsis-nn@q7", "gcc-O3").latency_s
+            told["s8"] += estimate(alone, _board(), "cmsis-nn@2022", "gcc-O3").layers[0].latency_s
+    for name, key in (
+        ("Q with SIMD, our kernel", "ours"),
+        ("Q with SIMD, CMSIS-NN's q7 kernels with im2col", "q7"),
+        ("affine with SIMD, CMSIS-NN of 2022", "s8"),
+    ):
+        yield Row(
+            "Figure 7: convolutions alone", name, "ms", None, 1e3 * told[key],
+            note=note + "to hold our kernel against published ones",
+        )  # fmt: skip
+
+
+def _alone(node: Node) -> Graph:
+    """A network of one convolution."""
+    filters, height, width, _ = node.input(1).shape
+    net = NetworkBuilder("convolution", node.input(0).shape)
+    stride = node.options.integer("stride_w")
+    net.convolution(filters, (height, width), stride=stride, activation="NONE")
+    graph = net.graph()
+    ranges = {t.index: (-6.0, 6.0) for t in graph.main.tensors if not t.is_constant}
+    return quantized(graph, ranges)
