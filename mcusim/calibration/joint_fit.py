@@ -156,9 +156,8 @@ class _Problem:
             [
                 np.full(len(runs), _ROBUST),
                 np.full(1 + len(self._cores), np.inf),
-                np.repeat(
-                    [[np.inf if board in alike else 1.0 for board in self._boards]], 3, 0
-                ).ravel(),
+                [np.inf if board in alike else 1.0 for board in self._boards],
+                np.full(2 * len(self._boards), np.inf),
                 np.full(len(self._factors), np.inf),
             ]
         )
