@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,7 +83,8 @@ def command(
 ) -> int:
     """Estimate what MODEL takes on a board: time and energy by layer, RAM and flash.
 
-    MODEL is a .tflite file or the name of a network (see mcusim networks).
+    MODEL is a .tflite file, the name of a network (see mcusim networks), or a network in a line,
+    such as "49x10x1 c64k10x4s2 d3 c64k1 a f12 softmax".
     """
     import mcusim
     from mcusim.cli.report_files import (
@@ -127,6 +129,8 @@ def command(
             placement=place,
             supply_v=supply,
         )
+    if warning := _untrained(graph):
+        found = replace(found, warnings=(*found.warnings, warning))
     cycle = None if period is None else _cycle(found, period, battery, rest)
     _show(found, why, cycle)
     if json_file:
@@ -159,6 +163,8 @@ def _all_runtimes(
     json_file: Path | None,
 ) -> None:
     """Every runtime beside the others, and why some cannot run the model."""
+    from rich.text import Text
+
     import mcusim
     from mcusim.alternatives import alternatives, alternatives_dict
     from mcusim.cli.output_files import write_whole
@@ -173,10 +179,19 @@ def _all_runtimes(
         f"{build}",
         alternatives_table(found),
         *refusal_lines(found),
+        *(Text(f"! {warning}") for warning in (_untrained(graph),) if warning),
     )
     if json_file:
         content = json.dumps(alternatives_dict(found), indent=1, allow_nan=False) + "\n"
         write_whole(json_file, lambda file: file.write(content.encode()))
+
+
+def _untrained(graph: Graph) -> str:
+    from mcusim.zoo.description import UNTRAINED
+
+    if graph.description != UNTRAINED:
+        return ""
+    return "untrained: described in a line, so that time and memory are told but not its outputs"
 
 
 def _cycle(

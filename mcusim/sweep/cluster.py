@@ -53,7 +53,7 @@ def on_cluster(jobs: Iterator[Job], scheduler: str) -> Iterator[list[Row]]:
 
         try:
             first = [submit(job) for _, job in zip(range(room()), jobs, strict=False)]
-            finished = as_completed(first)
+            finished = as_completed(first, loop=client.loop)
             for future in finished:
                 job, tries = running.pop(future.key)
                 try:

@@ -16,6 +16,7 @@ the layers one after the other:
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -40,19 +41,22 @@ __all__ = ["UNTRAINED", "described", "is_description"]
 #: Description of a graph without weights worth speaking of.
 UNTRAINED = "untrained"
 
-_INPUT = re.compile(r"\d+(x\d+){0,2}")
-_SIZE = r"(?P<rows>\d+)(?:x(?P<columns>\d+))?"
+#: Larger numbers are for no microcontroller either.
+_N = r"\d{1,9}"
+_INPUT = re.compile(rf"{_N}(x{_N}){{0,2}}")
+_SIZE = rf"(?P<rows>{_N})(?:x(?P<columns>{_N}))?"
 _TOKENS = {
-    "CONV_2D": re.compile(rf"c(?P<filters>\d+)k{_SIZE}(?:s(?P<stride>\d+))?(?P<valid>v)?"),
-    "DEPTHWISE_CONV_2D": re.compile(rf"d{_SIZE}(?:s(?P<stride>\d+))?(?P<valid>v)?"),
-    "FULLY_CONNECTED": re.compile(r"f(?P<filters>\d+)"),
-    "AVERAGE_POOL_2D": re.compile(rf"a(?:{_SIZE})?(?:s(?P<stride>\d+))?"),
-    "MAX_POOL_2D": re.compile(rf"m{_SIZE}(?:s(?P<stride>\d+))?"),
+    "CONV_2D": re.compile(rf"c(?P<filters>{_N})k{_SIZE}(?:s(?P<stride>{_N}))?(?P<valid>v)?"),
+    "DEPTHWISE_CONV_2D": re.compile(rf"d{_SIZE}(?:s(?P<stride>{_N}))?(?P<valid>v)?"),
+    "FULLY_CONNECTED": re.compile(rf"f(?P<filters>{_N})"),
+    "AVERAGE_POOL_2D": re.compile(rf"a(?:{_SIZE})?(?:s(?P<stride>{_N}))?"),
+    "MAX_POOL_2D": re.compile(rf"m{_SIZE}(?:s(?P<stride>{_N}))?"),
 }
 #: Scales of a network that was never trained; the instructions hardly depend on them.
 _ACTIVATION, _WEIGHT, _OUTPUT = 0.05, 0.01, 1 / 256
 #: A layer larger than this is for no microcontroller.
 _MOST_ELEMENTS = 1 << 26
+_MOST_CHANNELS = 1 << 16
 #: Bytes of a file beside its constants, for a tensor, for an operator, and in all, as the zoo's
 #: files have them.
 _TENSOR_BYTES, _OPERATOR_BYTES, _FILE_BYTES = 120, 60, 600
@@ -214,7 +218,7 @@ class _Network:
 
     def _dense(self, units: int) -> None:
         if len(self._shape) != 2:
-            features = int(np.prod(self._shape))
+            features = math.prod(self._shape)
             wanted = np.array((1, features), np.int32)
             shape = self._tensor(wanted.shape, DType.INT32, None, wanted)
             self._layer("RESHAPE", "ReshapeOptions", [self._last, shape], (1, features), {})
@@ -231,6 +235,8 @@ class _Network:
     def _weights(
         self, shape: tuple[int, ...], scales: int, axis: int, bias: int | None = None
     ) -> list[int]:
+        if scales > _MOST_CHANNELS:
+            raise ModelError(f"{self._name!r}: {scales} filters fit no device")
         biases = scales if bias is None else bias
         products = _scales(_ACTIVATION * _WEIGHT, scales, 0, 0)
         weights = self._constant(shape, DType.INT8, _scales(_WEIGHT, scales, 0, axis))
@@ -253,12 +259,14 @@ class _Network:
     def _activation(self, shape: tuple[int, ...], scale: float = _ACTIVATION) -> int:
         if 0 in shape:
             raise ModelError(f"{self._name!r}: a tensor of shape {list(shape)} has no elements")
+        if math.prod(shape) > _MOST_ELEMENTS:
+            raise ModelError(f"{self._name!r}: a tensor of shape {list(shape)} fits no device")
         return self._tensor(shape, DType.INT8, _scales(scale, 1, -128, 0))
 
     def _constant(self, shape: tuple[int, ...], dtype: DType, scales: Quantization) -> int:
         if 0 in shape:
             raise ModelError(f"{self._name!r}: weights of shape {list(shape)} have no elements")
-        if np.prod(shape, dtype=float) > _MOST_ELEMENTS:
+        if math.prod(shape) > _MOST_ELEMENTS:
             raise ModelError(f"{self._name!r}: weights of shape {list(shape)} fit no device")
         return self._tensor(shape, dtype, scales, _zeros(shape, dtype))
 
