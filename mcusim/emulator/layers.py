@@ -20,6 +20,10 @@ _OPERATOR = re.compile(r"^_Z.*P13TfLiteContextP10TfLiteNode$")
 _COMPUTES = re.compile(r"Eval|Invoke")
 _INVOKE = re.compile(r"^_ZN6tflite16MicroInterpreter6InvokeEv$")
 _CALLER = re.compile(r"Invoke(Subgraph)?")
+#: A profiler that the interpreter tells of each operator: what lies between is the operator's, as
+#: it was counted for the kernel profiles.
+_BEGIN = re.compile(r"^_ZN.*10BeginEventEPKc$")
+_END = re.compile(r"^_ZN.*8EndEventE[mj]$")
 #: Inferences watched, after which a run is as quick as without.
 _MOST_INFERENCES = 16
 _GET_INPUT = "_ZN6tflite5micro12GetEvalInputEPK13TfLiteContextPK10TfLiteNodei"
@@ -92,6 +96,7 @@ class _Open:
     start_cycles: float
     context: int = 0
     node: int = 0
+    ends_with_event: bool = False
 
 
 class LayerWatch:
@@ -111,10 +116,15 @@ class LayerWatch:
         self._machine = machine
         self._layer: _Open | None = None
         self._invoke: _Open | None = None
+        self._event: _Open | None = None
+        self._has_begun = False
         self._watched_returns: set[int] = set()
         self._operators = {symbol.address: symbol for symbol in _operators(machine.image)}
         self._invokes = {s.address: s for s in machine.image.functions if _INVOKE.match(s.name)}
-        for address in (*self._operators, *self._invokes):
+        functions = machine.image.functions
+        self._begins = {s.address: s for s in functions if _BEGIN.match(s.name)}
+        self._ends = {s.address: s for s in functions if _END.match(s.name)}
+        for address in (*self._operators, *self._invokes, *self._begins, *self._ends):
             machine.counter.watch(address, self._reached)
 
     @property
@@ -123,13 +133,20 @@ class LayerWatch:
         return bool(self._operators)
 
     def _end(self) -> None:
-        for address in (*self._operators, *self._invokes, *self._watched_returns):
+        watched = (self._operators, self._invokes, self._begins, self._ends, self._watched_returns)
+        for address in {address for group in watched for address in group}:
             self._machine.counter.watch(address, None)
 
     def _reached(self, address: int) -> None:
         if address in self._watched_returns:
             self._left(address)
-        if address in self._invokes and self._invoke is None:
+        if address in self._begins and self._layer is None:
+            self._event, self._has_begun = self._entered(self._begins[address]), False
+        elif address in self._ends:
+            if self._layer is not None and self._layer.ends_with_event:
+                self._close(self._layer)
+            self._event = None
+        elif address in self._invokes and self._invoke is None:
             self._invoke = self._entered(self._invokes[address])
             self.inferences.append(Inference(start_cycles=self._machine.cycles))
         elif address in self._operators and self._layer is None:
@@ -147,6 +164,9 @@ class LayerWatch:
         found.node = int(registers.reg_read(UC_ARM_REG_R1))
         if self._invoke is None and (not self.inferences or self.inferences[-1].is_complete):
             self.inferences.append(Inference(start_cycles=self._machine.cycles))
+        if self._event is not None and self._has_begun:
+            found.before, found.start_cycles = self._event.before, self._event.start_cycles
+            found.ends_with_event = True
         self._layer = found
 
     def _entered(self, symbol: Symbol) -> _Open:
@@ -164,36 +184,43 @@ class LayerWatch:
         from unicorn.arm_const import UC_ARM_REG_SP
 
         stack = int(self._machine.uc.reg_read(UC_ARM_REG_SP))
-        layer, invoke = self._layer, self._invoke
-        if layer and (address, stack) == (layer.returns_to, layer.stack):
-            self._layer = None
-            inference = self.inferences[-1]
-            now = self._machine.cycles
-            counts = self._machine.counts().since(layer.before)
-            inference.layers.append(
-                LayerRun(
-                    len(inference.layers),
-                    layer.function,
-                    counts,
-                    layer.start_cycles,
-                    now,
-                    layer.context,
-                    layer.node,
-                )
-            )
-            inference.end_cycles = now
-            if self.pauses:
-                self._machine.halt(Stop(StopReason.PAUSED, self.PAUSED))
+        event, layer, invoke = self._event, self._layer, self._invoke
+        machine = self._machine
+        if event and not self._has_begun and (address, stack) == (event.returns_to, event.stack):
+            event.before, event.start_cycles = machine.counts(), machine.cycles
+            self._has_begun = True
+        elif layer and (address, stack) == (layer.returns_to, layer.stack):
+            if not layer.ends_with_event:
+                self._close(layer)
         elif invoke and (address, stack) == (invoke.returns_to, invoke.stack):
             self._invoke = None
             inference = self.inferences[-1]
-            inference.counts = self._machine.counts().since(invoke.before)
-            inference.end_cycles = self._machine.cycles
+            inference.counts = machine.counts().since(invoke.before)
+            inference.end_cycles = machine.cycles
             inference.is_complete = True
             if len(self.inferences) >= _MOST_INFERENCES:
                 self._end()
             if self.pauses:
-                self._machine.halt(Stop(StopReason.PAUSED, "an inference has ended"))
+                machine.halt(Stop(StopReason.PAUSED, "an inference has ended"))
+
+    def _close(self, layer: _Open) -> None:
+        """An operator has ended."""
+        self._layer = None
+        inference, machine = self.inferences[-1], self._machine
+        inference.layers.append(
+            LayerRun(
+                len(inference.layers),
+                layer.function,
+                machine.counts().since(layer.before),
+                layer.start_cycles,
+                machine.cycles,
+                layer.context,
+                layer.node,
+            )
+        )
+        inference.end_cycles = machine.cycles
+        if self.pauses:
+            machine.halt(Stop(StopReason.PAUSED, self.PAUSED))
 
 
 def tensor(
