@@ -169,6 +169,7 @@ class PeripheralTable(_Strict):
         interrupt_when: pairs of bits that together hold the interrupt, as ``"SR.7 & CR1.7"``.
         byte_s: what sending one byte takes: its interrupt waits so long, while code that polls
             finds everything sent at once.
+        answer_s: time after a read until what it sets by ``read_sets`` is set.
         events: whether the registers from 0x100 on are events of which each holds the interrupt
             where its bit in INTEN is set, as on Nordic's chips.
         set_clear_aliases: whether writes at 0x1000, 0x2000 and 0x3000 further on flip, set and
@@ -189,6 +190,7 @@ class PeripheralTable(_Strict):
     interrupt: Annotated[int, Field(ge=0, lt=496)] | None = None
     interrupt_when: tuple[str, ...] = ()
     byte_s: Annotated[float, Field(ge=0, le=1)] = 0.0
+    answer_s: Annotated[float, Field(ge=0, le=1)] = 0.0
     events: bool = False
     set_clear_aliases: bool = False
     flash_writable: Annotated[str, Field(pattern=r"^(\w+\.\d+)?$")] = ""

@@ -124,11 +124,11 @@ class RegisterBank:
         if register.read_clears:
             self.values[offset] = self.values.get(offset, 0) & ~register.read_clears
             self.update_interrupts()
-        if register.read_sets or register.read_clears_in:
-            for name, mask in register.read_sets.items():
-                self._change(name, mask, 0)
-            for name, mask in register.read_clears_in.items():
-                self._change(name, 0, mask)
+        for name, mask in register.read_clears_in.items():
+            self._change(name, 0, mask)
+        for name, mask in register.read_sets.items():
+            self._set_later(name, mask)
+        if register.read_clears_in or register.read_sets:
             self.update_interrupts()
         if register.counts_reads:
             self.values[offset] = (self.values[offset] + 1) & 0xFFFF_FFFF
@@ -179,6 +179,17 @@ class RegisterBank:
     def _change(self, name: str, ones: int, zeros: int) -> None:
         offset = self._offsets[name]
         self.values[offset] = self.values.get(offset, 0) & ~zeros | ones
+
+    def _set_later(self, name: str, mask: int) -> None:
+        """Hardware sets bits of a register in its own time."""
+        wait = int(self.table.answer_s * self.wiring.machine.clock_hz)
+        if wait:
+            at = self.wiring.timeline.now + wait
+            self.wiring.timeline.schedule(
+                f"{self.name} {name}", at, lambda: self.set_bits(name, mask)
+            )
+        else:
+            self._change(name, mask, 0)
 
     def _send(self, data: bytes) -> None:
         """Bytes leave for whoever listens."""
