@@ -125,7 +125,7 @@ _CLASS = _by_class(
     float_divide="vdiv vsqrt",
     float_convert="vcvt vcvtr vcvtb vcvtt vcvta vcvtn vcvtp vcvtm vrinta vrintn vrintp vrintm "
     "vrintr vrintx vrintz",
-    float_move="vmov vmrs vmsr fmstat vmovx vins",
+    float_move="vmov vmrs vmsr fmstat fconsts fconstd vmovx vins",
     float_load="vldr",
     float_store="vstr",
     float_load_multiple="vldmia vldmdb vpop fldmx",
@@ -270,8 +270,6 @@ class _Decoder:
         loads = kind in ("load_multiple", "float_load_multiple")
         if loads or kind in ("store_multiple", "float_store_multiple"):
             words = _registers_moved(found)
-        elif kind == "branch_indirect" and found.mnemonic.startswith("ldr"):
-            words, loads = 1, True
         else:
             words = _ACCESSES.get(kind, 0)
             if kind in ("float_load", "float_store") and found.reg_name(
@@ -377,12 +375,9 @@ def _branches(kind: str, name: str, found: Any) -> bool:
 
 
 def _registers_moved(found: Any) -> int:
-    """Words of a multiple transfer."""
-    operands = found.operands
-    if not found.mnemonic.startswith(("push", "pop", "vpush", "vpop")):
-        operands = operands[1:]  # the first is the base
-    names = [found.reg_name(operand.reg) for operand in operands]
-    return sum(2 if name.startswith("d") else 1 for name in names)
+    """Registers of a multiple transfer, a double as one: so they were counted for the profiles."""
+    base = 0 if found.mnemonic.startswith(("push", "pop", "vpush", "vpop")) else 1
+    return len(found.operands) - base
 
 
 def _is_relative(found: Any) -> bool:
