@@ -40,7 +40,7 @@ _ARITHMETIC = (
     "mul_float32",
     "maximum_int8",
 )
-_BROADCAST = ("broadcast", "broadcast.dimension", "row", "nest")
+_BROADCAST = ("broadcast", "broadcast.dimension", "broadcast.loop", "row", "nest")
 _POOLING = ("row", "pixel", "tap_row")
 _LSTM = "unidirectional_sequence_lstm_float32"
 
@@ -62,7 +62,7 @@ _TOLD_BY: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("add_int8", ("nest",), ("mul_int8",)),
     (
         "maximum_int8",
-        (*_BROADCAST, "broadcast.element", "call", "dimension"),
+        (*_BROADCAST, "call", "dimension"),
         ("maximum_float32", "minimum_float32"),
     ),
     ("relu_float32", ("call", "dimension"), ("leaky_relu_float32", "hard_swish_float32")),

@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,17 @@ from mcusim.calibration.counted import CountedRow, CountedSet, build_of_name
 from mcusim.calibration.framework_profiles import framework_profiles
 from mcusim.calibration.instruction_page import instruction_page
 from mcusim.calibration.networks import network_lines, network_table
+from mcusim.calibration.own_counts import (
+    OWN_SOURCE,
+    own_models,
+    own_models_with_data,
+    own_rows,
+    own_sha256,
+)
 from mcusim.calibration.profile_file import FittedBuild, FittedProfile, profile_text
 from mcusim.calibration.profile_fit import FitResult, fit_profiles
 from mcusim.errors import McusimError
+from mcusim.graph import Graph
 from mcusim.instruction_mix import CLASSES
 from mcusim.kernels.contract import KernelCall
 from mcusim.kernels.reference import KERNELS
@@ -41,15 +50,17 @@ __all__ = [
 
 _SOURCE = (
     "fitted on instructions counted in executed binaries: tflite-micro 90b983c (2026-08-20), "
-    "arm-none-eabi-gcc 12.2.1, single-operator models"
+    f"arm-none-eabi-gcc 12.2.1, single-operator models; and {OWN_SOURCE}"
 )
 
 
-def single_operator_calls(counted: CountedSet) -> tuple[dict[str, KernelCall], list[str]]:
-    """Kernel calls of the single-operator models by id, and what kept the others from one."""
+def single_operator_calls(
+    models: Iterable[tuple[str, Graph]],
+) -> tuple[dict[str, KernelCall], list[str]]:
+    """Kernel calls of single-operator models by id, and what kept the others from one."""
     calls: dict[str, KernelCall] = {}
     problems: list[str] = []
-    for name, graph in counted.models():
+    for name, graph in models:
         node = graph.main.node(0)
         kernel = KERNELS.get(node.name)
         if kernel is None:
@@ -62,16 +73,18 @@ def single_operator_calls(counted: CountedSet) -> tuple[dict[str, KernelCall], l
     return calls, problems
 
 
-def calls_on_data(counted: CountedSet, calls: Mapping[str, KernelCall]) -> dict[str, KernelCall]:
+def calls_on_data(
+    models: Iterable[tuple[str, Graph]], calls: Mapping[str, KernelCall]
+) -> dict[str, KernelCall]:
     """Of kernels whose loops depend on data, the calls that the counted runs' inputs make.
 
     Args:
-        counted: where models and inputs lie.
+        models: by id, their inputs holding the data.
         calls: kernel calls of the single-operator models by id.
     """
     return {
         name: KERNELS[graph.main.operators[0].name].call(graph.main.node(0))
-        for name, graph in counted.models_with_data(DATA_DEPENDENT)
+        for name, graph in models
         if name in calls
     }
 
@@ -167,7 +180,7 @@ def _figures(errors: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
 
 def profiles_of(results: Sequence[FitResult], counted: CountedSet) -> list[FittedProfile]:
     """The profile files that the fits make."""
-    dataset = {"tflm_grid.csv": counted.sha256("tflm_grid.csv")}
+    dataset = {"tflm_grid.csv": counted.sha256("tflm_grid.csv")} | own_sha256()
     builds: dict[str, dict[str, FittedBuild]] = defaultdict(dict)
     for result in results:
         sample, held = result.sample, np.abs(result.fit.held_out_errors)
@@ -220,10 +233,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--page takes all operators")
     counted = CountedSet(options.counted)
     only = [name.upper() for name in options.only]
-    calls, problems = single_operator_calls(counted)
-    rows = counted.single_operators()
+    calls, problems = single_operator_calls(chain(counted.models(), own_models()))
+    shared_rows = counted.single_operators()
+    rows = [*shared_rows, *own_rows()]
     spreads = data_spreads(counted, calls, {row.build for row in rows})
-    on_data = calls_on_data(counted, calls)
+    with_data = chain(
+        counted.models_with_data(DATA_DEPENDENT), own_models_with_data(DATA_DEPENDENT)
+    )
+    on_data = calls_on_data(with_data, calls)
     # All are fitted, as they lean on each other; what was asked for is shown and written.
     results = [
         result
@@ -236,7 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.writelines(f"not fitted: {problem}\n" for problem in problems)
     profiles = profiles_of(results, counted)
     if options.write:
-        profiles += [] if only else framework_profiles(counted, rows)
+        profiles += [] if only else framework_profiles(counted, shared_rows)
         for profile in profiles:
             path = data_path("kernels", *profile.name.split("/")).with_suffix(".json")
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -27,6 +27,7 @@ from mcusim.calibration.profile_fit import FitResult, fit_profiles
 from mcusim.kernels.cmsis_nn import KERNELS as CMSIS_NN_KERNELS
 from mcusim.kernels.cmsis_nn.contract import Configuration
 from mcusim.kernels.contract import KernelCall
+from mcusim.kernels.reference.elementwise_call import DATA_DEPENDENT
 from mcusim.resources import data_path
 
 __all__ = ["fit_reference_beside_cmsis_nn", "main"]
@@ -46,7 +47,8 @@ def fit_reference_beside_cmsis_nn(counted: CountedSet) -> list[FitResult]:
     calls = _left_to_reference(counted)
     rows = counted.single_operators("cmsis")
     spreads = data_spreads(counted, calls, {row.build for row in rows})
-    fits = fit_profiles(rows, calls, spreads, on_data=calls_on_data(counted, calls))
+    on_data = calls_on_data(counted.models_with_data(DATA_DEPENDENT), calls)
+    fits = fit_profiles(rows, calls, spreads, on_data=on_data)
     return [
         replace(fit, profile=fit.profile.replace("reference/", "cmsis_nn/reference_"))
         for fit in fits
@@ -55,7 +57,7 @@ def fit_reference_beside_cmsis_nn(counted: CountedSet) -> list[FitResult]:
 
 
 def _left_to_reference(counted: CountedSet) -> dict[str, KernelCall]:
-    calls, _ = single_operator_calls(counted)
+    calls, _ = single_operator_calls(counted.models())
     for name, graph in counted.models():
         node = graph.main.node(0)
         kernel = CMSIS_NN_KERNELS.get(node.name)

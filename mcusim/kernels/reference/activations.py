@@ -8,8 +8,10 @@ int16 results by one.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from mcusim.graph import Array, DType, Node, Tensor
 from mcusim.kernels.contract import Binder, Kernel, KernelCall
@@ -28,6 +30,7 @@ from mcusim.kernels.reference.conversions import (
     truncate_to_int32,
 )
 from mcusim.kernels.reference.elementwise_call import (
+    nest_trips,
     path_call,
     typical_values,
     unary_call,
@@ -249,7 +252,7 @@ def _prelu_call(node: Node) -> KernelCall:
     negative = typical_values(source) < 0
     paths = {"negative": negative, "positive": ~negative}
     if source.dtype is DType.FLOAT32:
-        return path_call(node, paths, {"row": output.elements // max(1, *output.shape[-1:])})
+        return _float_prelu_call(node, paths)
     # What the slope turns positive is rounded in fewer steps than what it leaves negative.
     if source.data is not None and slope.data is not None:
         lifting = np.broadcast_to(slope.data < slope.zero_point, source.shape)
@@ -262,7 +265,28 @@ def _prelu_call(node: Node) -> KernelCall:
     paths = {"negative": negative & ~lifting, "lifted": negative & lifting}
     paths |= {"positive": ~negative, "scaled_down": down}
     loop = broadcast_loop((source.shape, slope.shape), output.shape)
-    return path_call(node, paths, {"row": loop.recursions})
+    nest = {f"nest.{level}": int(turns) for level, turns in nest_trips(loop).items()}
+    return path_call(node, paths, {"slope.dimension": len(slope.shape), **nest})
+
+
+def _float_prelu_call(node: Node, paths: Mapping[str, npt.NDArray[np.bool_]]) -> KernelCall:
+    """Four loops, the innermost of which the compiler makes twice: for operands that both
+    advance by one (``dense``), and for others (``strided``)."""
+    source, slope, output = node.input(0), node.input(1), node.output()
+    four = (1,) * (4 - len(output.shape)) + output.shape
+    dense = source.shape[-1:] == slope.shape[-1:] == output.shape[-1:]
+    loops = {
+        "slope.dimension": len(slope.shape),
+        "plane": math.prod(four[:2]),
+        "dense.row": math.prod(four[:3]) * dense,
+        "strided.row": math.prod(four[:3]) * (not dense),
+    }
+    paths = {
+        f"{kind}.{name}": taken & (dense == (kind == "dense"))
+        for kind in ("dense", "strided")
+        for name, taken in paths.items()
+    }
+    return path_call(node, paths, loops)
 
 
 def _relu6_call(node: Node) -> KernelCall:

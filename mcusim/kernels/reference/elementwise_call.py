@@ -15,12 +15,17 @@ import numpy.typing as npt
 
 from mcusim.graph import DType, Node, Tensor
 from mcusim.kernels.contract import KernelCall, Trips
-from mcusim.kernels.reference.broadcasting import broadcast_loop, differ_when_extended
+from mcusim.kernels.reference.broadcasting import (
+    BroadcastLoop,
+    broadcast_loop,
+    differ_when_extended,
+)
 from mcusim.kernels.reference.elementwise_names import library_function
 
 __all__ = [
     "DATA_DEPENDENT",
     "binary_call",
+    "nest_trips",
     "path_call",
     "select_call",
     "typical_values",
@@ -30,10 +35,16 @@ __all__ = [
 #: Operators whose trips are exact for a node whose inputs hold data.
 DATA_DEPENDENT = frozenset(
     ("ADD", "SUB", "MUL", "RELU", "RELU6", "LEAKY_RELU", "PRELU", "HARD_SWISH", "LOGISTIC")
-) | frozenset(("TANH", "QUANTIZE", "DEQUANTIZE", "SOFTMAX", "AVERAGE_POOL_2D"))
+) | frozenset(
+    ("TANH", "QUANTIZE", "DEQUANTIZE", "SOFTMAX", "AVERAGE_POOL_2D", "ARG_MAX", "ARG_MIN")
+)
 
-#: Kernels whose unnested loop over broadcast operands is compiled into the caller.
-_INLINED = {("ADD", DType.INT8), ("MAXIMUM", DType.INT8), ("MINIMUM", DType.INT8)}
+#: Kernels that take shapes as one where the shorter only lacks ones in front; the others compare
+#: them as they stand.
+_EXTENDING = {
+    *((name, dtype) for name in ("ADD", "SUB") for dtype in (DType.INT8, DType.INT16)),
+    *((name, dtype) for name in ("MUL", "DIV") for dtype in DType),
+}
 
 #: Kernels whose counts do not depend on the signs of their operands.
 _INDEPENDENT = {(name, dtype) for name in ("MAXIMUM", "MINIMUM") for dtype in DType} | {
@@ -46,10 +57,16 @@ Reals = npt.NDArray[np.float64]
 def binary_call(node: Node) -> KernelCall:
     """Kernel and trips of an operator of two operands."""
     first, second, output = node.input(0), node.input(1), node.output()
-    broadcasts = differ_when_extended(first.shape, second.shape)
+    if (node.name, first.dtype) in _EXTENDING:
+        broadcasts = differ_when_extended(first.shape, second.shape)
+    else:
+        broadcasts = first.shape != second.shape
     trips = _broadcast_trips(node, (first, second), broadcasts)
     if (node.name, first.dtype) not in _INDEPENDENT:
         trips["negative"] = output.elements * _negatives(node.name, first, second)
+        if node.name == "MUL":
+            ratio = first.scale * second.scale / output.scale if output.scale else 0.0
+            trips["scaled_down"] = float(output.elements * (ratio < 1))
     return _call(node, broadcasts, trips)
 
 
@@ -88,30 +105,70 @@ def select_call(node: Node) -> KernelCall:
 def _broadcast_trips(node: Node, tensors: tuple[Tensor, ...], broadcasts: bool) -> dict[str, float]:
     """Turns of the plain loop over all elements, or of the nest that ``broadcast_loop`` describes.
 
-    The levels: ``dimension`` as in ``_shape_trips``; ``element`` of the plain loop; ``broadcast``,
-    the preparation of the nest, and ``broadcast.dimension``, whose strides are worked out;
-    ``broadcast.element`` of the nest; ``row``, a recursion into its innermost loop, and ``nest``,
-    one into a loop between; ``row.element`` where the recursion costs elements more, because the
-    unnested loop became a part of its caller.
+    The levels: ``dimension`` as in ``_shape_trips``, and ``compared.dimension`` where shapes are
+    as long as each other; ``element`` of the plain loop; ``broadcast``,
+    the preparation of the nest, and ``broadcast.dimension``, whose strides are worked out; the
+    nest's own as in :func:`nest_trips`.
     """
     output = node.output()
-    loop = broadcast_loop(tuple(tensor.shape for tensor in tensors), output.shape)
-    nested = broadcasts and len(loop.extents) > 1
-    elements = float(output.elements)
-    rank = max(len(tensor.shape) for tensor in (*tensors, output))
+    shapes = tuple(tensor.shape for tensor in tensors)
     trips = {
         "call": 1.0,
         **_shape_trips(*tensors, output),
-        "element": 0.0 if broadcasts else elements,
+        "element": 0.0 if broadcasts else float(output.elements),
         "broadcast": float(broadcasts),
-        "broadcast.dimension": float(rank if broadcasts else 0),
-        "broadcast.element": elements if broadcasts else 0.0,
+        "compared.dimension": float(len(shapes[0]) if len({*map(len, shapes)}) == 1 else 0),
+        **_dimension_trips(shapes, output.shape, broadcasts),
+    }
+    nest = nest_trips(broadcast_loop(shapes, output.shape))
+    return trips | (nest if broadcasts else dict.fromkeys(nest, 0.0))
+
+
+def _dimension_trips(
+    shapes: tuple[tuple[int, ...], ...], result: tuple[int, ...], broadcasts: bool
+) -> dict[str, float]:
+    """Dimensions whose strides are worked out, by what is found there; shapes that are extended."""
+    rank = max(len(shape) for shape in (*shapes, result)) if broadcasts else 0
+    lacking = [max(0, rank - len(shape)) for shape in (*shapes, result)]
+    repeated = [
+        sum(a == 1 != b for a, b in zip(shape[::-1], result[::-1], strict=False)) + lack
+        for shape, lack in zip(shapes, lacking, strict=False)
+    ]
+    return {
+        "broadcast.dimension": float(rank),
+        "broadcast.one": float(sum(extent == 1 for extent in result) if broadcasts else 0),
+        "broadcast.first_repeats": float(repeated[0] if broadcasts else 0),
+        "broadcast.second_repeats": float(sum(repeated[1:]) if broadcasts else 0),
+        "broadcast.extended": float(sum(lack > 0 for lack in lacking)),
+        "broadcast.lacking": float(sum(lacking)),
+    }
+
+
+def nest_trips(loop: BroadcastLoop) -> dict[str, float]:
+    """Turns of the nest over broadcast operands.
+
+    There are three innermost loops, by which operand repeats, and the compiler makes each once for
+    operands that need one loop only and once for the innermost of several.
+
+    Returns:
+        ``broadcast.loop``, the loops there are; ``row``, a recursion into the innermost of several,
+        and ``nest``, one into a loop between; elements by innermost loop: ``both`` advance, the
+        ``first`` repeats or the ``second`` does, ``row.`` before those of several loops.
+    """
+    nested = len(loop.extents) > 1
+    repeats = [bool(strides) and strides[0] == 0 for strides in loop.strides]
+    own = "first" if repeats[0] else "second" if any(repeats) else "both"
+    elements = {
+        f"{where}{kind}": float(loop.elements * (nested == (where == "row.") and kind == own))
+        for where in ("broadcast.", "row.")
+        for kind in ("both", "first", "second")
+    }
+    return {
+        "broadcast.loop": float(len(loop.extents)),
         "row": float(loop.rows if nested else 0),
         "nest": float(loop.recursions - loop.rows if nested else 0),
+        **elements,
     }
-    if (node.name, node.input(0).dtype) in _INLINED:
-        trips["row.element"] = elements if nested else 0.0
-    return trips
 
 
 def _shape_trips(*tensors: Tensor) -> dict[str, float]:

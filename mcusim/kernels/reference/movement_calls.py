@@ -1,8 +1,9 @@
 """Kernel calls of the operators that join, cut and permute: their loops as formulas of the shape.
 
-At O3 the compiler copies bytes by words where it can: a run of eight or more bytes between aligned
-addresses takes a turn for each word, any other a turn for each byte. Where a turn for a word does
-not exist (Os), it costs as much as four for bytes, so the levels serve both.
+At O3 the compiler copies bytes by words: on cores with unaligned access every run of seven or more,
+on ARMv6-M those between aligned addresses. What is left of such a run goes byte by byte behind it.
+Where a turn for a word does not exist (Os), it costs as much as four for bytes, so the levels serve
+all.
 """
 
 from __future__ import annotations
@@ -29,8 +30,20 @@ __all__ = [
     "transpose_call",
 ]
 
-#: Runs at least this long are copied by words where both addresses are aligned.
-_WORDWISE_BYTES = 8
+#: Runs of at least as many elements are copied by words.
+_WORDWISE = 7
+#: Turns of a run, short ones byte by byte, and how long ones end.
+_RUN_LEVELS = (
+    "segment.byte",
+    "segment.word",
+    "segment.wordwise",
+    "wordwise.rest",
+    "wordwise.tail",
+    "segment.unaligned",
+    "unaligned.word",
+    "unaligned.rest",
+    "unaligned.tail",
+)
 #: Rows at least this long are transposed four bytes at a time.
 _WIDE_ROW = 17
 #: ``sizeof(StridedSliceParams)``, which the kernel copies to extend it to five dimensions.
@@ -57,7 +70,13 @@ def shape_copy(tensor: Tensor) -> Copy:
 
 def _around(axis: int, tensor: Tensor) -> dict[str, float]:
     """Turns of the loops that multiply the dimensions before and after an axis."""
-    return {"before": float(axis), "after": float(len(tensor.shape) - 1 - axis)}
+    behind = len(tensor.shape) - 1 - axis
+    return {
+        "before": float(axis),
+        "before.any": float(axis > 0),
+        "after": float(behind),
+        "after.any": float(behind > 0),
+    }
 
 
 def reshape_call(node: Node) -> KernelCall:
@@ -115,21 +134,22 @@ def _runs(segments: Counter[Copy], size: int) -> dict[str, float]:
         segments: what the runs of the loop copy, and how often.
         size: bytes of an element.
     """
-    wordwise = words = elements = 0
+    turns: Counter[str] = Counter()
+    per_word = max(1, 4 // size)
     for (length, source, target), times in segments.items():
+        count = length // size
         if size >= 4:
-            words += times * (length // 4)
-        elif length >= _WORDWISE_BYTES and source % 4 == target % 4 == 0:
-            wordwise += times
-            words += times * (length // 4)
-            elements += times * (length % 4 // size)
+            turns["segment.word"] += times * (length // 4)
+        elif count < _WORDWISE:
+            turns["segment.byte"] += times * count
         else:
-            elements += times * (length // size)
-    return {
-        "segment.wordwise": float(wordwise),
-        "segment.word": float(words),
-        "segment.byte": float(elements),
-    }
+            run = "wordwise" if source % 4 == target % 4 == 0 else "unaligned"
+            turns[f"segment.{run}"] += times
+            turns[f"{run}.word"] += times * (count // per_word)
+            turns[f"{run}.rest"] += times * (count % per_word)
+            turns[f"{run}.tail"] += times * (count % per_word > 0)
+    turns["segment.word"] += turns.pop("wordwise.word", 0)
+    return {level: float(turns[level]) for level in _RUN_LEVELS}
 
 
 def split_call(node: Node) -> KernelCall:
@@ -209,6 +229,7 @@ def transpose_call(node: Node) -> KernelCall:
         "row.of_matrix": float(rows * (rank == 2)),
         "row.of_three": float(rows * (rank == 3)),
         "row.quad": float(rows * (length // 4) * wide),
+        "row.quad.strided": float(rows * (length // 4) * wide * strided),
         "element": float(rows * (length % 4 if wide else length)),
         "element.strided": float(rows * (length % 4 if wide else length) * strided),
     }

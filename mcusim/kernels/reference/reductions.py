@@ -354,8 +354,14 @@ def _arg_call(node: Node) -> KernelCall:
     rank = len(x.shape)
     axis = (0 if given is None else int32_vector(given)[0]) % max(1, rank)
     length = x.shape[axis] if x.shape else 1
-    # Of values in random order, the i-th is the largest so far once in i times.
-    moves = outputs * sum(1 / i for i in range(2, length + 1))
+    if x.data is None:
+        # Of values in random order, the i-th is the largest so far once in i times.
+        moves = outputs * sum(1 / i for i in range(2, length + 1))
+    else:
+        values = np.moveaxis(np.atleast_1d(x.data), axis, 0)
+        extreme = np.maximum if node.name == "ARG_MAX" else np.minimum
+        so_far = extreme.accumulate(values, axis=0)
+        moves = float(np.count_nonzero(so_far[1:] != so_far[:-1]))
     trips = {
         "call": 1.0,
         "dimension": float(rank),
@@ -363,6 +369,7 @@ def _arg_call(node: Node) -> KernelCall:
         "output": float(outputs),
         "element": float(x.elements - outputs),
         "element.moves": moves,
+        "element.strided": float((x.elements - outputs) * (axis != rank - 1)),
     }
     shapes = copy_trips([(4 * rank, 0, 0), (4 * len(node.output().shape), 0, 0)], ALIGNED_LEVELS)
     name = f"reference/{node.name.lower()}_{x.dtype.value}"

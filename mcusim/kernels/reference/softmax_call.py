@@ -38,7 +38,12 @@ def softmax_call(node: Node) -> KernelCall:
     if source.dtype is DType.FLOAT32:
         trips.update(_float_trips(source, rows, depth))
     elif source.dtype is DType.INT16:
-        trips["element"] = rows * depth
+        trips |= {
+            "element": rows * depth,
+            # Differences come in steps of 10 / 65535.
+            "scaled_down": rows * depth * (source.scale * 65535 < 10),
+            "saturated": _saturated(source, rows, depth),
+        }
     else:
         scaling = InputScaling.of(source.scale, node.options.real("beta"))
         trips.update(_stored_trips(source, scaling, rows, depth))
@@ -69,6 +74,16 @@ def _below(data: Array, depth: int) -> npt.NDArray[np.float64]:
     values = data.reshape(-1, max(depth, 1)).astype(np.float64)
     below: npt.NDArray[np.float64] = values.max(axis=1, keepdims=True) - values
     return below
+
+
+def _saturated(source: Tensor, rows: int, depth: int) -> float:
+    """Differences that the table of int16 exponentials does not reach: beyond 10."""
+    reach = 10.0 / source.scale if source.scale else math.inf
+    if source.data is not None:
+        return float((_below(source.data, depth) > reach).sum())
+    # Beside the largest, all values below it are as likely.
+    span = 65535 * depth / (depth + 1)
+    return rows * (depth - 1) * max(0.0, 1 - reach / span)
 
 
 def _float_trips(source: Tensor, rows: int, depth: int) -> dict[str, float]:

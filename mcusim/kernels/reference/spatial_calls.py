@@ -20,8 +20,9 @@ def pad_call(node: Node) -> KernelCall:
     """PAD and PADV2, five loops deep, with up to ten comparisons for each element.
 
     The comparisons go from the outermost dimension inwards, below and beyond in turn, and stop at
-    the first that tells an element of the padding; the compiler turns those of the inner dimensions
-    into loops of their own. So it counts where an element is told.
+    the first that tells an element of the padding. The compiler takes some of them out of the inner
+    loops, others than the next one does, so that each costs its own; and it may end the innermost
+    loop where the input's depth ends, behind which elements (``far``) are written without a look.
 
     Source: ``reference_ops::PadImpl``.
     """
@@ -31,21 +32,24 @@ def pad_call(node: Node) -> KernelCall:
     paddings = [0] * (2 * len(output.shape)) if given is None else int32_vector(given)
     edges = [0] * (10 - len(paddings)) + [max(0, p) for p in paddings]
     alive = 1
-    told: list[tuple[int, int]] = []
+    depth = five[4] - edges[9]
+    told: dict[str, float] = {}
     for axis, extent in enumerate(five):
         behind = math.prod(five[axis + 1 :])
         before, after = edges[2 * axis], edges[2 * axis + 1]
-        told.append((alive * before * behind, alive * after * behind))
+        for side, extra in (("below", before), ("beyond", after)):
+            elements = alive * extra * behind
+            near = elements * depth // five[4] if axis < 4 else elements
+            told[f"element.{side}_{axis}"] = float(near)
+            if axis < 4:
+                told[f"far.{side}_{axis}"] = float(elements - near)
         alive *= extent - before - after
-    early = sum(sum(pair) for pair in told[:3]) + told[3][0]
     trips = {
         "call": 1.0,
         "row": float(math.prod(five[:3])),
         "column": float(math.prod(five[:4])),
         "element.copied": float(alive),
-        "element.early": float(early),
-        "element.late": float(told[3][1] + told[4][0]),
-        "element.last": float(told[4][1]),
+        **told,
     }
     name = f"reference/{node.name.lower()}_{output.dtype.value}"
     # Three copies of each shape: from the tensor, to pass it on, to extend it.
@@ -68,6 +72,7 @@ def resize_bilinear_call(node: Node) -> KernelCall:
         "column": float(columns),
         "coordinate.half_pixel": float((rows + columns) * half),
         "element": float(output.elements),
+        **_coordinate_trips(node, x.shape, output.shape),
     }
     if output.dtype is DType.FLOAT32:
         # Where the row's weight is zero 4 of the 8 go, where the column's is 2, with both 5.
@@ -94,15 +99,11 @@ def resize_nearest_call(node: Node) -> KernelCall:
     rows, columns = batches * height, batches * height * width
     length = channels * output.dtype.numpy.itemsize
     half = node.options.flag("half_pixel_centers")
-    nonzero = fraction = row_turns = turns = 0
+    row_turns = turns = 0
     for extent, out_extent, times in ((x.shape[1], height, batches), (x.shape[2], width, rows)):
         division = _division_turns(node, extent, out_extent)
         row_turns += rows * division
         turns += times * out_extent * division
-        coordinates = _coordinates(node, extent, out_extent)
-        is_fraction = coordinates != np.floor(coordinates)
-        nonzero += times * int(np.count_nonzero(coordinates))
-        fraction += times * int(np.count_nonzero((coordinates >= 1) & is_fraction))
 
     def of_row(row: int) -> Iterator[Copy]:
         sources = np.floor(_coordinates(node, x.shape[2], width)).astype(int).tolist()
@@ -120,14 +121,47 @@ def resize_nearest_call(node: Node) -> KernelCall:
         "column": float(columns),
         "coordinate.division_turn": float(turns),
         "coordinate.half_pixel": float((rows + columns) * half),
-        "coordinate.nonzero": float(nonzero),
-        "coordinate.fraction": float(fraction),
+        **_coordinate_trips(node, x.shape, output.shape),
     }
     return KernelCall(
         "reference_ops::ResizeNearestNeighbor",
         f"reference/resize_nearest_neighbor_{output.dtype.value}",
         trips | copy_trips(copies),
     )
+
+
+def _coordinate_trips(
+    node: Node, source: tuple[int, ...], target: tuple[int, ...]
+) -> dict[str, float]:
+    """Coordinates by what ``floorf`` or, with ``align_corners``, ``round`` does with them.
+
+    They are done sooner with zero, and with numbers below one or whole.
+    """
+    batches, height, width, _ = target
+    half = node.options.flag("half_pixel_centers")
+    bilinear = node.name == "RESIZE_BILINEAR"
+    corners = node.options.flag("align_corners")
+    kinds = dict.fromkeys(
+        ("nonzero", "fraction", "negative", "small", "aligned", "rounded", "whole"), 0
+    )
+    for extent, out_extent, times in (
+        (source[1], height, batches),
+        (source[2], width, batches * height),
+    ):
+        found = _coordinates(node, extent, out_extent)
+        if bilinear and half:
+            found = found - np.float32(0.5)
+        parts = found - np.floor(found)
+        if corners and not bilinear:
+            kinds["aligned"] += times * out_extent
+            kinds["rounded"] += times * int(np.count_nonzero(parts >= 0.5))
+            kinds["whole"] += times * int(np.count_nonzero(parts == 0))
+            continue
+        kinds["nonzero"] += times * int(np.count_nonzero(found))
+        kinds["fraction"] += times * int(np.count_nonzero((found >= 1) & (parts > 0)))
+        kinds["negative"] += times * int(np.count_nonzero(found < 0))
+        kinds["small"] += times * int(np.count_nonzero((found > 0) & (found < 1)))
+    return {f"coordinate.{kind}": float(count) for kind, count in kinds.items()}
 
 
 def _scaled_extents(node: Node, extent: int, out_extent: int) -> tuple[int, int]:

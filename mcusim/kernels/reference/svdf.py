@@ -317,12 +317,15 @@ def svdf_mirror(
     return out, np.array(values, state.dtype).reshape(state.shape), turns
 
 
-def trips(shape: SvdfShape) -> dict[str, float]:
+def trips(shape: SvdfShape, floating: bool = False, clamped: bool = False) -> dict[str, float]:
     """Loop trip counts of an SVDF; the first batch is part of the call.
 
-    Each element of the state is moved once and multiplied once.
+    Each element of the state is moved once and multiplied once. ``memmove`` moves floats, which
+    stay aligned, 16 bytes a turn and then word by word, fewer than 16 bytes one by one.
     """
     filters = shape.batches * shape.filters
+    moved = 4 * (filters * shape.memory - 1) if floating else 0
+    few = moved < 16
     return {
         "call": 1,
         "next_batch": shape.batches - 1,
@@ -330,12 +333,17 @@ def trips(shape: SvdfShape) -> dict[str, float]:
         "feature_product": filters * shape.inputs,
         "time_product": filters * shape.memory,
         "unit": shape.batches * shape.units,
+        "unit.clamped": shape.batches * shape.units if clamped else 0,
+        "moved.block16": 0 if few else moved // 16,
+        "moved.word": 0 if few else moved % 16 // 4,
+        "moved.byte": moved if few else 0,
     }
 
 
 def _call(node: Node) -> KernelCall:
-    levels = trips(SvdfShape.of(node))
     is_float = node.input(0).dtype is DType.FLOAT32
+    clamped = is_float and node.options.text("fused_activation_function", "NONE") != "NONE"
+    levels = trips(SvdfShape.of(node), is_float, clamped)
     kind = "Float" if is_float else f"Int{node.input(2).dtype.bits}"
     return KernelCall(
         f"Eval{kind}SvdfReference",
