@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-_TIMED = ("startup", "estimating", "inference", "executing")
+_TIMED = ("startup", "estimating", "inference", "executing", "sweeping")
 
 sys.exit(
     max(
