@@ -350,15 +350,17 @@ def _read(path: Path, over: ChipTable | None = None) -> ChipTable:
 
 def _laid_over(under: ChipTable, values: dict[str, Any]) -> dict[str, Any]:
     """What a user's file says, over the table of a board: register by register."""
-    merged = under.model_dump()
+    merged = under.model_dump(exclude_unset=True)
     for name, table in values.get("peripherals", {}).items():
-        held = merged["peripherals"].get(name)
+        held = merged.setdefault("peripherals", {}).get(name)
         if held is None or not isinstance(table, dict):
             merged["peripherals"][name] = table
             continue
         registers = table.get("registers", {})
         own = {key: value for key, value in table.items() if key != "registers"}
-        both = {**held["registers"], **registers} if isinstance(registers, dict) else registers
+        both = (
+            {**held.get("registers", {}), **registers} if isinstance(registers, dict) else registers
+        )
         merged["peripherals"][name] = {**held, **own, "registers": both}
     rest = {key: value for key, value in values.items() if key != "peripherals"}
     return {**merged, **rest}

@@ -165,6 +165,8 @@ def test_table_of_a_user_lies_over_that_of_the_board(tmp_path: Path) -> None:
     assert "CR" in rcc.registers
     assert merged.peripherals["MINE"].registers["ID"].reset == 7
     assert merged.chip == "mine"
+    # Those that are like another keep what they take over from it.
+    assert merged.resolved("USART2") == load_chip("stm32l4").resolved("USART2")
 
 
 @pytest.mark.parametrize(
