@@ -144,7 +144,12 @@ class Machine:
     def emit(self, channel: str, data: bytes) -> None:
         """Take what the firmware says on a channel."""
         said = Output(channel, data, self.cycles)
-        self.outputs.append(said)
+        last = self.outputs[-1] if self.outputs else None
+        if last and last.channel == channel and last.goes_on:
+            # A line that comes byte by byte is one thing said, or memory would fill with bytes.
+            self.outputs[-1] = Output(channel, last.data + data, last.cycles)
+        else:
+            self.outputs.append(said)
         if self.heard is not None:
             self.heard(said)
 

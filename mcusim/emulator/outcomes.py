@@ -9,6 +9,8 @@ from mcusim.emulator.contract import Event
 
 __all__ = ["Output", "Stop", "StopReason"]
 
+_LONGEST_LINE = 1024
+
 
 class StopReason(Enum):
     """Why a run ended."""
@@ -45,9 +47,14 @@ class Output:
     Attributes:
         channel: where, such as ``"uart0"``, ``"rtt0"`` or ``"semihosting"``.
         data: the bytes.
-        cycles: when, in core cycles since reset.
+        cycles: when its first byte was said, in core cycles since reset.
     """
 
     channel: str
     data: bytes
     cycles: float
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether what comes next on the channel belongs to it: lines are kept whole."""
+        return len(self.data) < _LONGEST_LINE and not self.data.endswith(b"\n")

@@ -205,3 +205,15 @@ def test_boot_rom_computes_floats(place: int, pair: tuple[float, float]) -> None
         expected = _FLOATS[place](np.float32(pair[0]), np.float32(pair[1]))
     (found,) = registers(machine, "r0")
     assert np.uint32(found).view(np.float32) == expected
+
+
+def test_line_that_comes_byte_by_byte_is_one_output() -> None:
+    machine, _ = chip("stm32l4")
+    for byte in b"one\ntwo":
+        machine.bus.write(0x4000_4428, 4, byte)
+    machine.bus.write(0x4001_3828, 4, ord("x"))
+    assert [(o.channel, o.data) for o in machine.outputs] == [
+        ("usart2", b"one\n"),
+        ("usart2", b"two"),
+        ("usart1", b"x"),
+    ]
