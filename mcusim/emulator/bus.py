@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mcusim.emulator.contract import Peripheral
+from mcusim.emulator.outcomes import Stop, StopReason
 
 if TYPE_CHECKING:
     from mcusim.emulator.machine import Machine
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 __all__ = ["Bus", "UnknownAccess"]
 
 _PAGE = 0x1000
+#: Registers in no table that are remembered; code that runs wild reads more than any driver.
+_MOST_UNKNOWN = 10_000
+#: Reads of a register that nobody has, after which firmware is taken to wait for it.
+_STUCK_READS = 1_000_000
 #: Where the architecture has peripherals, the core's own last (DDI 0403E, table B3-1).
 _WINDOWS = ((0x4000_0000, 0x2000_0000), (0xE000_0000, 0x0010_0000))
 
@@ -94,6 +99,8 @@ class Bus:
         """Read a register that is in no table: what was written to it, or 0."""
         unknown = self._unknown(address & ~3)
         unknown.reads += 1
+        if unknown.reads == _STUCK_READS:
+            self._machine.halt(Stop(StopReason.STUCK, self._polled(unknown)))
         return unknown.value >> 8 * (address & 3) & ((1 << 8 * size) - 1)
 
     def write_unknown(self, address: int, size: int, value: int) -> None:
@@ -103,6 +110,13 @@ class Bus:
         shift = 8 * (address & 3)
         unknown.value = unknown.value & ~(((1 << 8 * size) - 1) << shift) | value << shift
 
+    def _polled(self, unknown: UnknownAccess) -> str:
+        place = self._machine.place(self._machine.counter.current)
+        return (
+            f"{unknown.reads:,} reads of register {unknown.address:#010x}, which no table has, "
+            f"at {place}"
+        )
+
     def _find(self, address: int) -> Peripheral | None:
         for peripheral in self._pages.get(address & -_PAGE, ()):
             if peripheral.base <= address < peripheral.base + peripheral.size:
@@ -110,7 +124,11 @@ class Bus:
         return None
 
     def _unknown(self, address: int) -> UnknownAccess:
-        found = self.unknown.setdefault(address, UnknownAccess(address))
+        found = self.unknown.get(address)
+        if found is None:
+            found = UnknownAccess(address)
+            if len(self.unknown) < _MOST_UNKNOWN:
+                self.unknown[address] = found
         found.note(self._machine.counter.current)
         return found
 

@@ -36,11 +36,15 @@ __all__ = ["RETURN_ADDRESS", "Machine", "Output", "Stop", "StopReason"]
 #: Core cycles after which a run looks around at the latest, so that interrupts from the keyboard
 #: are heard: about a tenth of a second.
 _LONGEST_SLICE = 20e6
+#: Output kept, and what a piece of it takes beside its bytes.
+_MOST_SAID_BYTES, _OUTPUT_BYTES = 64 * 2**20, 100
 #: Fewer than any core takes for one instruction.
 _LEAST_CYCLES = 0.25
 #: Where functions that were called from outside return to: executable by the architecture's memory
 #: map, and used by no board.
 RETURN_ADDRESS = 0x8FFF_F000
+#: What is kept of what firmware says.
+_MOST_SAID_BYTES = 64 * 2**20
 #: Unicorn's number of the program counter, ``UC_ARM_REG_PC``.
 _PC = 11
 
@@ -98,6 +102,8 @@ class Machine:
         self.counter.sampler = samples.look
         self.counter.install(self.uc)
         self.outputs: list[Output] = []
+        self._said_bytes = 0
+        self._said_bytes = 0
         self.heard: Callable[[Output], None] | None = None
         self.sleep_cycles = 0.0
         self.sleeps: list[tuple[float, float]] | None = None
@@ -144,11 +150,14 @@ class Machine:
     def emit(self, channel: str, data: bytes) -> None:
         """Take what the firmware says on a channel."""
         said = Output(channel, data, self.cycles)
+        self._said_bytes += len(data)
+        if self._said_bytes > _MOST_SAID_BYTES:
+            data = b""  # it is heard and not kept: firmware must not fill the computer's memory
         last = self.outputs[-1] if self.outputs else None
         if last and last.channel == channel and last.goes_on:
             # A line that comes byte by byte is one thing said, or memory would fill with bytes.
             self.outputs[-1] = Output(channel, last.data + data, last.cycles)
-        else:
+        elif data:
             self.outputs.append(said)
         if self.heard is not None:
             self.heard(said)
