@@ -200,7 +200,8 @@ def _show(machine: Machine, found: Execution) -> None:
         f"{100 * share:.1f} % of them waiting for memory",
     )
     if found.sleep_s:
-        console.show(f"asleep    {1e3 * found.sleep_s:.6g} ms")
+        drawn = "" if found.sleep_j is None else f", {1e3 * found.sleep_j:.4g} mJ"
+        console.show(f"asleep    {1e3 * found.sleep_s:.6g} ms{drawn}")
     detail = f": {stop.detail}" if stop.detail else ""
     console.show(f"stopped   {stop.reason.value}{detail}")
     if stop.reason is StopReason.FAULT:
@@ -365,4 +366,4 @@ def _exit_code(stop: Stop) -> int:
 
     if stop.reason is StopReason.INTERRUPTED:
         return 130
-    return 1 if stop.reason is StopReason.FAULT else 0
+    return 1 if stop.reason in (StopReason.FAULT, StopReason.STUCK) else 0

@@ -23,6 +23,7 @@ class StopReason(Enum):
     ASLEEP = "asleep, and nothing will wake it"
     INTERRUPTED = "interrupted"
     PAUSED = "paused"
+    STUCK = "stuck"
 
 
 @dataclass(frozen=True)

@@ -80,3 +80,19 @@ def test_traces_are_saved(binary: Path, tmp_path: Path) -> None:
     )
     assert "traceEvents" in json.loads(trace.read_text())
     assert json.loads(flame.read_text())["exporter"] == "mcusim"
+
+
+def test_firmware_that_waits_for_an_unknown_register_says_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcusim.emulator.bus._STUCK_READS", 1000)
+    path = tmp_path / "poll.bin"
+    # ldr r0, =0x4000F0F4; ldr r1, [r0]; cmp r1, #0; beq; nop
+    code_bytes = halfwords(0x4801, 0x6801, 0x2900, 0xD0FC, 0xF0F4, 0x4000)
+    vectors = struct.pack("<II", STACK, BASE | 1).ljust(BASE, b"\0")
+    path.write_bytes(vectors + code_bytes)
+    code, said = run(str(path), "--base", "0", "--board", "nrf52840-dk")
+    assert code == 1
+    assert (
+        "stopped   stuck: 1,000 reads of register 0x4000f0f4, which no table has, at 0x42" in said
+    )
