@@ -396,7 +396,7 @@ def _refusal(board: Board, fit: TimeFit, lines: Sequence[CalibrationLine]) -> st
 def _current(board: Board, found: Sequence[_Priced]) -> CurrentFit | None:
     """Supply currents; None without energies."""
     power = board.power
-    scales = board.calibration.power_scale if board.calibration else {}
+    # The factors on power that the board ships with by software are forgotten by what is written.
     runs = [
         PoweredRun(
             priced.run.group,
@@ -404,7 +404,6 @@ def _current(board: Board, found: Sequence[_Priced]) -> CurrentFit | None:
             row.energy_j / row.latency_s,
             row.supply_v or power.supply_v,
             row.idle_a,
-            scales.get(f"{row.runtime} {row.build}", 1.0),
         )
         for priced in found
         if (row := priced.measurement).energy_j is not None

@@ -35,7 +35,6 @@ class PoweredRun:
         power_w: mean over the inference.
         supply_v: voltage that it was measured at.
         idle_a: current between inferences; None where it was not measured.
-        software_scale: factor on active power that the board's file has for this software.
     """
 
     group: Hashable
@@ -43,7 +42,6 @@ class PoweredRun:
     power_w: float
     supply_v: float
     idle_a: float | None = None
-    software_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ def fit_currents(power: Power, runs: Sequence[PoweredRun], half_width: float) ->
 def _current(power: Power, run: PoweredRun) -> float:
     """Measured current, as the board's file would state it."""
     supply = power.with_supply(run.supply_v)
-    return run.power_w / (run.software_scale * supply.supply_v * supply.current_scale)
+    return run.power_w / (supply.supply_v * supply.current_scale)
 
 
 def _factor(power: Power, runs: Sequence[PoweredRun], before: _Active) -> _Active:

@@ -36,12 +36,6 @@ def test_a_linear_regulator_s_current_does_not_depend_on_the_voltage_it_was_meas
     assert found.values["active_a_per_hz"] == pytest.approx(1.2e-10)
 
 
-def test_a_factor_that_the_board_has_for_this_software_is_not_fitted_twice():
-    scaled = PoweredRun("a", 80e6, 1.2 * 1.1 * POWER.active_w(80e6), 3.0, None, 1.1)
-    found = fit_currents(POWER, [scaled, run("b", 1.2)], HALF)
-    assert found.values["active_a_per_hz"] == pytest.approx(1.2e-10)
-
-
 def test_runs_at_two_clocks_tell_both_parts_of_the_active_current():
     real = POWER.model_copy(update={"active_a_per_hz": 0.8e-10, "active_a": 3e-3})
     runs = [
