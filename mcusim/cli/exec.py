@@ -23,6 +23,10 @@ __all__ = ["command"]
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FUNCTIONS_SHOWN = 20
 _REGISTERS_SHOWN = 8
+#: What a guest says must not steer the terminal.
+_WITHOUT_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160))} | {
+    ord(kept): kept for kept in "\n\r\t"
+}
 
 
 class _Address(click.ParamType[int]):
@@ -171,7 +175,7 @@ def _some(array: Any) -> str:
 
 
 def _print_output(said: Output) -> None:
-    console.show_part(said.data.decode("utf-8", "replace"))
+    console.show_part(said.data.decode("utf-8", "replace").translate(_WITHOUT_CONTROLS))
 
 
 def _show(machine: Machine, found: Execution) -> None:
