@@ -76,7 +76,12 @@ def test_a_shipped_factor_for_the_software_is_not_counted_twice(tmp_path):
     ("name", "content", "options", "sentence"),
     [
         ("run.csv", b"", (), "run.csv: is empty"),
-        ("run.csv.gz", gzip.compress(b"x", mtime=0), (), "is compressed with gzip; unpack it first"),
+        (
+            "run.csv.gz",
+            gzip.compress(b"x", mtime=0),
+            (),
+            "is compressed with gzip; unpack it first",
+        ),
         ("run.jls", b"jlsfmt\r\n \n \x1a  " + bytes(20), (), "is cut short, or was not closed"),
         ("run.csv", b"time_s,current_a\n0,1\n", (), "name the network in it with --model"),
         ("run.json", b"[1]", (), "is no results.json of MLPerf Tiny"),

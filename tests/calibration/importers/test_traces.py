@@ -224,7 +224,11 @@ def test_a_pin_can_be_named(tmp_path):
     ("name", "content", "sentence"),
     [
         ("run.csv", b"", "run.csv: is empty"),
-        ("run.csv.gz", gzip.compress(b"time_s,current_a\n", mtime=0), "is compressed with gzip; unpack"),
+        (
+            "run.csv.gz",
+            gzip.compress(b"time_s,current_a\n", mtime=0),
+            "is compressed with gzip; unpack",
+        ),
         ("run.csv", b"\xff\xfet\x00", "is text in UTF-16; save it as UTF-8"),
         ("run.ppk2", b"PK\x03\x04broken", "run.ppk2: is a damaged .ppk2 file"),
         ("run.jls", b"jlsfmt", "run.jls: is no .jls file of version 2"),
