@@ -303,8 +303,8 @@ def load_chip(name: str | os.PathLike[str], over: ChipTable | None = None) -> Ch
         BoardError: there is none, or it is malformed; names file, line and key.
     """
     text = str(name)
-    if text.endswith(".toml") or "/" in text or isinstance(name, os.PathLike):
-        return _read(Path(name), over)
+    if Path(text).suffix or Path(text).name != text:
+        return _read(Path(text), over)
     path = data_path(*_FOLDER, f"{text}.toml")
     if not path.is_file():
         names = _names()
