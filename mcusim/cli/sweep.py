@@ -22,7 +22,13 @@ __all__ = ["command"]
 _FILE = click.Path(dir_okay=False, path_type=Path)
 #: Stands for what a board does unless told otherwise.
 _USUAL = "usual"
-_ORDERS = {"ms": "latency_s", "mj": "energy_j", "ram": "ram_bytes", "flash": "flash_bytes"}
+_ORDERS = {
+    "ms": "latency_s",
+    "mj": "energy_j",
+    "ram": "ram_bytes",
+    "flash": "flash_bytes",
+    "macs": "macs",
+}
 
 
 class _FileOrCommand(click.Group):
@@ -114,6 +120,9 @@ def run(
 @click.option("--board", help="On this board only.")
 @click.option("--by", type=click.Choice(list(_ORDERS)), default="ms", help="What comes first.")
 @click.option("--front", is_flag=True, help="Only what nothing else beats in everything.")
+@click.option(
+    "--large", is_flag=True, help="More MACs are better: what stands in for accuracy in the front."
+)
 @click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="Rows to show.")
 @click.option("--csv", "csv_file", type=_FILE, help="Save all rows, not only the top, as CSV.")
 def show(
@@ -125,6 +134,7 @@ def show(
     board: str | None,
     by: str,
     front: bool,
+    large: bool,
     top: int,
     csv_file: Path | None,
 ) -> None:
@@ -142,7 +152,7 @@ def show(
         total = store.count()
         refused = store.count("error != ''")
         left_out = store.count("error = '' AND NOT (fits AND unpriced = 0)")
-    marked = list(zip(rows, pareto(rows), strict=True))
+    marked = list(zip(rows, pareto(rows, large=large), strict=True))
     on_front = sum(best for _, best in marked)
     if front:
         marked = [(row, best) for row, best in marked if best]
@@ -177,7 +187,9 @@ def _lines(path: Path) -> list[str]:
 
 def _order(row: Row, by: str) -> float:
     figure = getattr(row, _ORDERS[by])
-    return float("inf") if figure is None else float(figure)
+    # Most multiply-accumulates first, of all else the least.
+    sign = -1.0 if by == "macs" else 1.0
+    return float("inf") if figure is None else sign * float(figure)
 
 
 def _table(marked: Sequence[tuple[Row, bool]]) -> Table:
@@ -201,7 +213,7 @@ def _table(marked: Sequence[tuple[Row, bool]]) -> Table:
     ]
     for title, _ in settings:
         table.add_column(title, no_wrap=True)
-    for title in ("ms", "90 %", "mJ", "RAM", "flash"):
+    for title in ("MMAC", "ms", "90 %", "mJ", "RAM", "flash"):
         table.add_column(title, justify="right", no_wrap=True)
     for index, (row, best) in enumerate(marked):
         low, high = row.latency_low_s or 0.0, row.latency_high_s or 0.0
@@ -209,6 +221,7 @@ def _table(marked: Sequence[tuple[Row, bool]]) -> Table:
             "*" if best else "",
             Text(row.model),
             *(Text(texts[index]) for _, texts in settings),
+            f"{1e-6 * (row.macs or 0):,.3g}",
             f"{1e3 * (row.latency_s or 0.0):,.4g}",
             f"{1e3 * low:,.3g} to {1e3 * high:,.3g}",
             f"{1e3 * (row.energy_j or 0.0):,.3g}",

@@ -12,24 +12,32 @@ from mcusim.sweep.store import Row
 __all__ = ["pareto"]
 
 
-def pareto(rows: Sequence[Row]) -> list[bool]:
+def pareto(rows: Sequence[Row], *, large: bool = False) -> list[bool]:
     """Whether a row lies on the Pareto front of time, energy, RAM and flash.
 
     Args:
         rows: priced rows; a RAM that is unknown is beaten by every other.
+        large: whether more multiply-accumulates are better, in the place of an accuracy that is
+            not known: otherwise the smallest network beats all others.
 
     Returns:
         One a row; of equal rows all or none.
     """
     figures = np.array(
         [
-            [_known(r.latency_s), _known(r.energy_j), _known(r.ram_bytes), _known(r.flash_bytes)]
-            for r in rows
+            [
+                _known(row.latency_s),
+                _known(row.energy_j),
+                _known(row.ram_bytes),
+                _known(row.flash_bytes),
+                -float(row.macs or 0) if large else 0.0,
+            ]
+            for row in rows
         ]
-    ).reshape(-1, 4)
+    ).reshape(-1, 5)
     # Whoever beats a row comes before it in this order.
     order = np.lexsort(figures.T[::-1])
-    front = np.empty((0, 4))
+    front = np.empty((0, 5))
     on_front = [False] * len(rows)
     for index in order:
         own = figures[index]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 import mcusim
+from mcusim.cli import commands
 from mcusim.errors import InputError, ModelError
-from mcusim.sweep import Row, Space, Store, sweep
+from mcusim.sweep import Limits, Row, Space, Store, pareto, sweep
 from mcusim.tflite import write
 from mcusim.zoo import described
 
@@ -107,18 +113,18 @@ def test_what_refuses_a_point_stands_in_its_row(tmp_path: Path) -> None:
 
 def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     models, killed = tmp_path / "models.txt", tmp_path / "killed.db"
-    lines = _lines(500)
+    lines = _lines(300)
     models.write_text("\n".join(lines))
     process = subprocess.Popen(_command(killed, models, "--workers", "2"))
     try:
         until = time.monotonic() + 30
-        while _written(killed) < 100 and time.monotonic() < until:
+        while _written(killed) < 64 and time.monotonic() < until:
             time.sleep(0.01)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
     before = _rows(killed)
-    assert 100 <= len(before) < len(lines)
+    assert 64 <= len(before) < len(lines)
     ended = subprocess.run(
         _command(killed, models, "--workers", "2"), capture_output=True, text=True, check=True
     )
@@ -202,3 +208,71 @@ def test_a_locked_file_and_a_full_disk_are_one_sentence(
         with pytest.raises(InputError, match="the disk is full"):
             sweep(Space(_lines(64), [BOARD]), store, workers=1)
         assert store.count() == 0
+
+
+def _priced(latency_s: float, energy_j: float, ram: int | None, flash: int, macs: int = 0) -> Row:
+    """A row that only its figures tell from others."""
+    figures = {"latency_s": latency_s, "energy_j": energy_j, "ram_bytes": ram, "macs": macs}
+    row = Row(str(figures) + str(flash), "m", BOARD, "tflm", "gcc-O3", 80e6, "{}")
+    return replace(row, flash_bytes=flash, fits=True, unpriced=0, **figures)  # type: ignore[arg-type]
+
+
+def test_the_front_is_what_nothing_beats_in_everything() -> None:
+    rows = [
+        _priced(1.0, 1.0, 100, 100),
+        _priced(2.0, 2.0, 100, 100, macs=9),  # beaten, but for its size
+        _priced(2.0, 0.5, 100, 100),
+        _priced(1.0, 1.0, 100, 100),  # as good as the first
+        _priced(0.5, 9.0, None, 100),
+        _priced(9.0, 9.0, 99, 200),
+        _priced(9.0, 9.0, None, 200),
+    ]
+    assert pareto(rows) == [True, False, True, True, True, True, False]
+    assert pareto(rows, large=True) == [True, True, True, True, True, True, False]
+    assert pareto([]) == []
+
+
+@given(
+    st.lists(st.tuples(*[st.integers(1, 4)] * 5), max_size=30),
+    st.booleans(),
+)
+def test_the_front_is_that_of_the_definition(
+    figures: list[tuple[int, int, int, int, int]], large: bool
+) -> None:
+    def beats(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+        costs = [(*o[:4], -o[4] if large else 0) for o in (one, other)]
+        return costs[0] != costs[1] and all(a <= b for a, b in zip(*costs, strict=True))
+
+    expected = [not any(beats(other, own) for other in figures) for own in figures]
+    assert pareto([_priced(*own) for own in figures], large=large) == expected
+
+
+def test_rows_under_limits(tmp_path: Path) -> None:
+    with Store(tmp_path / "swept.db", create=True) as store:
+        rows = [_priced(n / 10, 1.0, 1000 * n, 5000) for n in range(1, 6)]
+        unfit = replace(_priced(0.01, 0.1, 10, 10), fits=False)
+        unpriced = replace(_priced(0.02, 0.1, 10, 10), unpriced=1)
+        unknown = _priced(0.03, 0.1, None, 10)
+        store.add([*rows, unfit, unpriced, unknown])
+        assert store.rows(Limits()) == [unknown, *rows]
+        assert store.rows(Limits(latency_s=0.25)) == [unknown, *rows[:2]]
+        assert store.rows(Limits(ram_bytes=3000)) == rows[:3]
+        assert store.rows(Limits(board="another")) == []
+        assert store.rows(Limits(energy_j=0.5)) == [unknown]
+
+
+def test_the_best_are_shown_and_saved(tmp_path: Path) -> None:
+    path, saved = tmp_path / "swept.db", tmp_path / "rows.csv"
+    space = Space([*SMALL, "8x8x1 hello"], [BOARD], ["tflm", "cmsis-nn"])
+    _swept(space, path)
+    shown = CliRunner().invoke(
+        commands, ["sweep", "show", str(path), "--below-ms", "50", "--csv", str(saved)]
+    )
+    assert shown.exit_code == 0
+    assert "4 of 6 points keep to the limits" in shown.stdout
+    assert "2 were refused" in shown.stdout
+    with saved.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    assert [float(row["latency_s"]) for row in rows] == sorted(float(r["latency_s"]) for r in rows)
+    assert rows[0]["on_front"] == "True"
