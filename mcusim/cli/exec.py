@@ -24,7 +24,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 _FUNCTIONS_SHOWN = 20
 _REGISTERS_SHOWN = 8
 #: What a guest says must not steer the terminal.
-_WITHOUT_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160))} | {
+_WITHOUT_CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "�") | {
     ord(kept): kept for kept in "\n\r\t"
 }
 
