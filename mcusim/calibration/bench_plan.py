@@ -234,7 +234,8 @@ def _smallest(slopes: _Floats, groups: Sequence[str]) -> list[int] | None:
 
     The fit leaves each network out in turn, so that the others must tell every parameter too.
     """
-    count, chosen = slopes.shape[1] + 1, None
+    # A fit takes more networks than parameters, also while one network is left out.
+    count, chosen = slopes.shape[1] + 2, None
     while count <= min(_MOST_RUNS, len(set(groups))):
         larger = _design(slopes, groups, count)
         if all(_tells(slopes[[i for i in larger if i != index]]) for index in larger):
