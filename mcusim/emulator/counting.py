@@ -208,7 +208,9 @@ class BlockCounter:
     @property
     def current(self) -> int:
         """Address of the block that was entered last."""
-        return next(self.recent(), 0)
+        for place in self._recent(1):
+            return int(self._records[place, RECORD["key"]]) & ((1 << ADDRESS_BITS) - 1)
+        return 0
 
     def watch(self, address: int, reached: Callable[[int], None] | None) -> None:
         """Call back each time that a block begins at an address, before it is counted.
@@ -268,7 +270,7 @@ class BlockCounter:
         if expected == _NOWHERE:
             return
         if pc == expected:
-            self._records[self._recent()[0], FELL] += 1
+            self._records[self._recent(1)[0], FELL] += 1
         if pc in (expected, _NOWHERE):
             # What comes next will be taken for a branch, which this is not.
             self._set("ticks", self._get("ticks") - self._get("taken_ticks"))
@@ -312,13 +314,13 @@ class BlockCounter:
         for place in self._recent():
             yield int(self._records[place, RECORD["key"]]) & ((1 << ADDRESS_BITS) - 1)
 
-    def _recent(self) -> list[int]:
+    def _recent(self, most: int = RING) -> list[int]:
         """Places of the records of the last blocks, the latest first."""
         used, ring = self._get("ring_used"), STATE["ring"]
         return [
             (int(self._state[ring + (used - step) % RING]) - self._records.ctypes.data)
             // RECORD_BYTES
-            for step in range(1, min(used, RING) + 1)
+            for step in range(1, min(used, most) + 1)
         ]
 
     def _reach(self, address: int, size: int) -> None:
