@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
+from mcusim import __version__
 from mcusim.errors import InputError
 from mcusim.sweep.pricing import Job, priced
 from mcusim.sweep.store import Row
@@ -35,6 +37,8 @@ def on_cluster(jobs: Iterator[Job], scheduler: str) -> Iterator[list[Row]]:
         from distributed.comm.core import CommClosedError
     except ImportError:
         raise InputError("--scheduler needs Dask: pip install 'mcusim[dask]'") from None
+    # A lost scheduler is told as a sentence below.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     try:
         client = Client(scheduler, timeout=_CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
@@ -72,6 +76,11 @@ def on_cluster(jobs: Iterator[Job], scheduler: str) -> Iterator[list[Row]]:
                     if following is None:
                         break
                     finished.add(submit(following))
+        except (AttributeError, ImportError, RuntimeError) as error:
+            raise InputError(
+                f"a worker at {scheduler} cannot price, for which it needs mcusim {__version__}: "
+                f"{error}"
+            ) from None
         except (CancelledError, CommClosedError, OSError):
             raise InputError(
                 f"the Dask scheduler at {scheduler} is gone; the same command goes on where it was"
