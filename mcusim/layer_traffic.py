@@ -46,17 +46,23 @@ def code_traffic(
     running: list[tuple[ProfileBuild, tuple[int, ...]]] = []
     for call, build in priced:
         positions: list[int] = []
-        own = build.profile == build.kernel
-        for position, level in enumerate(build.build.levels):
-            name, times = (level, 1.0) if own else build.levels.get(level, (level, 1.0))
-            if count := call.trips.get(name, 0.0):
-                turns.append(times * count)
-                positions.append(position)
+        trips, levels = call.trips, enumerate(build.build.levels)
+        if build.profile == build.kernel:
+            for position, level in levels:
+                if count := trips.get(level, 0.0):
+                    turns.append(count)
+                    positions.append(position)
+        else:
+            for position, level in levels:
+                name, times = build.levels.get(level, (level, 1.0))
+                if count := trips.get(name, 0.0):
+                    turns.append(times * count)
+                    positions.append(position)
         running.append((build.build, tuple(positions)))
     if not turns:
         return None
     size, taken = _turns(tuple(running))
-    return CodeTraffic.nested(np.array(turns), size * instruction_bytes, taken)
+    return CodeTraffic.nested(np.array(turns, np.float64), size * instruction_bytes, taken)
 
 
 @lru_cache(maxsize=4096)

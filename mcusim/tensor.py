@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -47,31 +47,26 @@ class DType(Enum):
     RESOURCE = "resource"
     VARIANT = "variant"
 
-    @property
+    @cached_property
     def numpy(self) -> np.dtype[Any]:
         """The NumPy type that holds one element: int8 for packed int4, int32 for a resource handle.
 
         Raises:
             ModelError: the type has no array form (string, variant).
         """
-        return _held(self)
+        held = {"int4": "int8", "resource": "int32"}.get(self.value, self.value)
+        if held in ("string", "variant"):
+            raise ModelError(f"tensors of type {self.value} have no array form")
+        return np.dtype(held)
 
-    @property
+    @cached_property
     def bits(self) -> int:
         """Size of one element in a buffer, in bits."""
-        return 4 if self is DType.INT4 else 8 * _held(self).itemsize
+        return 4 if self is DType.INT4 else 8 * self.numpy.itemsize
 
     def bytes_of(self, elements: int) -> int:
         """Size of ``elements`` packed elements, in bytes."""
         return (elements * self.bits + 7) // 8
-
-
-@cache
-def _held(dtype: DType) -> np.dtype[Any]:
-    held = {"int4": "int8", "resource": "int32"}.get(dtype.value, dtype.value)
-    if held in ("string", "variant"):
-        raise ModelError(f"tensors of type {dtype.value} have no array form")
-    return np.dtype(held)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +169,7 @@ class Tensor:
         if self.data is not None:
             object.__setattr__(self, "data", _frozen(self.data))
 
-    @property
+    @cached_property
     def elements(self) -> int:
         """Number of elements."""
         count = 1
@@ -182,7 +177,7 @@ class Tensor:
             count *= extent
         return count
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """Size in memory, in bytes."""
         return self.dtype.bytes_of(self.elements)

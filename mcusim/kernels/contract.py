@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -123,6 +124,12 @@ def placed(error: McusimError, node: Node) -> McusimError:
     return type(error)(f"operator {node.index} ({node.name}): {error}")
 
 
+@lru_cache(maxsize=1024)
+def _in_range(dtype: DType, points: tuple[int, int]) -> bool:
+    limits = np.iinfo(dtype.numpy)
+    return bool(limits.min <= points[0] <= points[1] <= limits.max)
+
+
 def _check_quantization(node: Node) -> None:
     """Refuse scales and zero points with which the libraries' int32 arithmetic overflows.
 
@@ -138,6 +145,5 @@ def _check_quantization(node: Node) -> None:
         where = f"operator {node.index} ({node.name}): tensor {tensor.name!r}"
         if scales and not 0 <= scales[0] <= scales[1] < math.inf:
             raise ModelError(f"{where} has a scale that is negative or not finite")
-        limits = np.iinfo(tensor.dtype.numpy)
-        if points and not limits.min <= points[0] <= points[1] <= limits.max:
+        if points and not _in_range(tensor.dtype, points):
             raise ModelError(f"{where} has a zero point that is no {tensor.dtype.value}")

@@ -101,10 +101,16 @@ def _results(
         from mcusim.sweep.cluster import on_cluster
 
         return on_cluster(jobs, scheduler)
-    count = len(os.sched_getaffinity(0)) if workers is None else workers
+    count = _cores() if workers is None else workers
     if count < 1:
         raise InputError(f"a sweep needs 1 worker or more, not {count}")
     return map(priced, jobs) if count == 1 else _on_processes(jobs, count)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _on_processes(jobs: Iterator[Job], workers: int) -> Iterator[list[Row]]:
