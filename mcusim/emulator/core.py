@@ -11,7 +11,7 @@ from mcusim.errors import InputError
 __all__ = ["Core"]
 
 #: What is branched to in order to leave an exception begins here.
-_EXCEPTION_RETURN = 0xFFFF_FFE0
+_EXCEPTION_RETURN = 0xFFFF_FF00
 _EXCEPTION_SUPERVISOR, _EXCEPTION_PREFETCH, _EXCEPTION_BREAKPOINT = 2, 3, 7
 #: A return from an exception, once MSR has told the translator that a handler runs; else it
 #: is a prefetch.

@@ -31,6 +31,14 @@ def test_supervisor_call_returns_with_what_its_handler_left_on_the_stack(core: s
     assert (sp, ipsr) == (STACK, 0)
 
 
+def test_non_secure_code_of_an_m33_returns_from_exceptions() -> None:
+    """movs r0, #1; svc; adds r0, #10; handler: bx to 0xFFFFFFB8, thread mode on the main stack."""
+    code = (0x2001, 0xDF07, 0x300A, 0xE7FE, 0x2047, 0x43C0, 0x4700)
+    machine, _ = start(code, {11: BASE + 8}, "m33")
+    machine.run(max_instructions=20)
+    assert registers(machine, "r0", "sp", "ipsr") == (11, STACK, 0)
+
+
 #: SysTick every 6,400 cycles; its handler counts at 0x20000100.
 _TICK = (
     *(0x4804, 0xF641, 0x01FF, 0x6041, 0x2100, 0x6081, 0x2107, 0x6001, 0xE7FE, 0x0000),
