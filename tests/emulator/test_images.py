@@ -26,8 +26,16 @@ _LOAD = 1
 def elf(*segments: tuple[int, int, bytes, int], entry: int = 0x41, **changed: int) -> bytes:
     """An ELF of segments (load address, run address, data, size), with changed header fields."""
     header = {
-        "class": 1, "data": 1, "type": 2, "machine": 40, "phentsize": 32, "shoff": 0,
-        "phnum": len(segments), "shentsize": 40, "shnum": 0, "shstrndx": 0,
+        "class": 1,
+        "data": 1,
+        "type": 2,
+        "machine": 40,
+        "phentsize": 32,
+        "shoff": 0,
+        "phnum": len(segments),
+        "shentsize": 40,
+        "shnum": 0,
+        "shstrndx": 0,
         **changed,
     }
     start = 52 + 32 * len(segments)
