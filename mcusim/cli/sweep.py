@@ -58,11 +58,15 @@ def command() -> None:
 )
 @click.option("--models-from", type=_FILE, help="A file with one model a line.")
 @click.option("--board", "boards", multiple=True, required=True, help="A name or .toml file.")
-@click.option("--runtime", "runtimes", multiple=True, default=["tflm"], show_default=True)
-@click.option("--build", "builds", multiple=True, default=["gcc-O3"], show_default=True)
-@click.option("--clock", "clocks", multiple=True, default=[_USUAL], help="Such as 80MHz.")
+@click.option("--runtime", "runtimes", multiple=True, default=["tflm"], help="tflm, unless told.")
+@click.option("--build", "builds", multiple=True, default=["gcc-O3"], help="gcc-O3, unless told.")
+@click.option("--clock", "clocks", multiple=True, default=[_USUAL], help="Such as 80MHz, or usual.")
 @click.option(
-    "--place", "placements", multiple=True, default=[_USUAL], help="Such as weights=ram,code=ram."
+    "--place",
+    "placements",
+    multiple=True,
+    default=[_USUAL],
+    help="Such as weights=ram,code=ram, or usual.",
 )
 @click.option("--workers", type=click.IntRange(1), help="Processes; all cores unless told.")
 @click.option("--scheduler", help="A Dask scheduler to work on instead, such as tcp://host:8786.")
@@ -96,6 +100,7 @@ def run(
         [None if c == _USUAL else frequency(ctx, _option(ctx, "clocks"), c) for c in clocks],
         [_placed(ctx, text) for text in placements],
     )
+    space.settings()  # what is wrong in them is told before there is a file
     with Store(file, create=True) as store:
         try:
             with console.bar(f"pricing into {file}", len(space)) as advance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 
 from mcusim import __version__
@@ -20,6 +21,7 @@ _LEAST_JOBS = 16
 #: own, so that it is tried again, but not for ever: a job may be what ends them.
 _MOST_TRIES = 5
 _CONNECT_S = 10
+_ADDRESS = re.compile(r"(\w+://)?\S+:\d+")
 
 
 def on_cluster(jobs: Iterator[Job], scheduler: str) -> Iterator[list[Row]]:
@@ -37,6 +39,8 @@ def on_cluster(jobs: Iterator[Job], scheduler: str) -> Iterator[list[Row]]:
         from distributed.comm.core import CommClosedError
     except ImportError:
         raise InputError("--scheduler needs Dask: pip install 'mcusim[dask]'") from None
+    if not _ADDRESS.fullmatch(scheduler):
+        raise InputError(f"{scheduler!r} is no address of a scheduler, such as tcp://host:8786")
     # A lost scheduler is told as a sentence below.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     try:

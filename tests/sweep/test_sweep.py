@@ -276,3 +276,16 @@ def test_the_best_are_shown_and_saved(tmp_path: Path) -> None:
     assert len(rows) == 4
     assert [float(row["latency_s"]) for row in rows] == sorted(float(r["latency_s"]) for r in rows)
     assert rows[0]["on_front"] == "True"
+
+
+def test_a_sweep_compiles_nothing(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from mcusim.sweep import Space, Store, sweep
+with Store(Path(sys.argv[1]), create=True) as store:
+    sweep(Space(["8x8x1 c4k3 f4"], ["nucleo-l496zg"], ["tflm", "cmsis-nn"]), store, workers=1)
+print("numba" in sys.modules)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "swept.db")]
+    assert subprocess.run(command, check=True, capture_output=True).stdout == b"False\n"
