@@ -59,6 +59,8 @@ BUILDS = (
 
 #: Standard normal quantile of a two-sided 90 % interval.
 _Z90 = 1.645
+#: Lower and higher supplies were meant in another unit.
+_SUPPLY_V = (0.5, 60.0)
 
 
 def estimate(
@@ -234,8 +236,8 @@ def _with_supply(board: Board, supply_v: float | None, regulator: Regulator | No
         return board
     if regulator not in (None, "ldo", "smps"):
         raise InputError(f"a regulator is 'ldo' or 'smps', not {regulator!r}")
-    if supply_v is not None and not 0 < supply_v < math.inf:
-        raise InputError(f"a supply voltage is above 0 V, not {supply_v:g} V")
+    if supply_v is not None and not _SUPPLY_V[0] <= supply_v <= _SUPPLY_V[1]:
+        raise InputError(f"{supply_v:g} V supplies no board; is it meant in another unit?")
     try:
         power: Power = board.power.with_supply(supply_v, regulator)
     except ValueError:

@@ -14,6 +14,7 @@ import pytest
 
 from mcusim import cli
 from mcusim.kernels.compiled import compiler
+from mcusim.report.numbers import milli
 from mcusim.tflite import write
 from tests.small_models import pooling
 
@@ -213,3 +214,35 @@ def test_the_folder_of_compiled_loops_is_the_user_s_own(monkeypatch, tmp_path):
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o777)
     assert compiler._own_folder() is None
+
+
+def test_a_supply_in_another_unit(capsys, model):
+    assert "99 V supplies no board" in refused(capsys, "run", model, *ON_BOARD, "--supply", "99V")
+    assert "0.001 V supplies no" in refused(capsys, "run", model, *ON_BOARD, "--supply", "1mV")
+
+
+def test_a_limit_that_is_not_a_number_is_no_limit(capsys, model):
+    assert "nan is not a" in refused(capsys, "compare", model, model, *ON_BOARD, "--slower", "nan")
+    assert "nan is not a" in refused(capsys, "exec", model, *ON_BOARD, "--max-seconds", "nan")
+
+
+def test_firmware_without_the_packages_that_run_it(capsys, monkeypatch, model):
+    monkeypatch.setitem(sys.modules, "unicorn", None)
+    for name in [name for name in sys.modules if name.startswith("mcusim.emulator")]:
+        monkeypatch.delitem(sys.modules, name)
+    said = refused(capsys, "exec", model, *ON_BOARD)
+    assert said == "mcusim: running firmware needs unicorn: pip install 'mcusim[exec]'\n"
+
+
+def test_bases_that_lead_in_a_circle_through_other_folders(capsys, tmp_path, model):
+    (tmp_path / "a.toml").write_text(f'base = "../{tmp_path.name}/b.toml"\n')
+    (tmp_path / "b.toml").write_text('base = "a.toml"\n')
+    said = refused(capsys, "run", model, "--board", tmp_path / "a.toml")
+    assert "`base` leads back to this file" in said
+
+
+def test_thousands_are_written_out():
+    assert milli(12.3456) == "12,346"
+    assert milli(1.2345, 3) == "1,234"
+    assert milli(0.0012345, 3) == "1.23"
+    assert milli(1e20) == "1e+23"

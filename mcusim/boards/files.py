@@ -191,7 +191,7 @@ def _read(path: Path, shipped: tuple[str, ...], below: tuple[Path, ...]) -> _Con
     if not isinstance(base, str):
         raise BoardError(_at(content, "base", "must be the name or the path of a file"))
     base_path = _found(content, "base", base, shipped)
-    if base_path in (*below, path):
+    if base_path.resolve() in [file.resolve() for file in (*below, path)]:
         raise BoardError(_at(content, "base", "leads back to this file"))
     under = _read(base_path, shipped, (*below, path))
     if "calibration" in content.values:

@@ -30,6 +30,9 @@ _COMMANDS = {
     "verify": "Compare the bits of two runtimes, and say why they differ.",
 }
 
+#: Packages that running firmware takes, without which mcusim is installed by default.
+_OF_FIRMWARE = ("capstone", "elftools", "intelhex", "unicorn")
+
 
 class _LazyGroup(click.Group):
     """A group that knows its commands' help without importing them."""
@@ -79,6 +82,11 @@ def _run(arguments: list[str]) -> int:
         console.fail(error.format_message())
     except McusimError as error:
         console.fail(str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _OF_FIRMWARE:
+            raise
+        console.fail(f"running firmware needs {package}: pip install 'mcusim[exec]'")
     except (BrokenPipeError, SystemExit):
         # The reader of the output has gone, for which both Click and Rich exit with 1.
         console.close_output()

@@ -38,6 +38,7 @@ def command(
     """
     import mcusim
     from mcusim.advice import Setting, advise
+    from mcusim.report.numbers import milli
 
     with console.progress(f"trying changes of {model}"):
         setting = Setting(mcusim.load_model(model), mcusim.load_board(board), runtime, build)
@@ -45,7 +46,7 @@ def command(
     before = found.before
     console.show(
         f"{before.model} on {before.board.name}, {before.runtime}, {before.build}: "
-        f"{before.latency_s * 1e3:,.4g} ms, {before.energy_j * 1e3:,.3g} mJ",
+        f"{milli(before.latency_s)} ms, {milli(before.energy_j, 3)} mJ",
     )
     if not found.changes:
         console.show("nothing that was tried buys 1 % of time or energy")
@@ -62,6 +63,8 @@ def _table(found: Advice) -> Table:
     from rich import box
     from rich.table import Table
 
+    from mcusim.report.numbers import milli
+
     table = Table("change", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("ms", "time", "mJ", "energy", "RAM", "flash"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -70,9 +73,9 @@ def _table(found: Advice) -> Table:
         after = change.estimate
         table.add_row(
             f"together: {change.what}" if change.kind == "together" else change.what,
-            f"{after.latency_s * 1e3:,.4g}",
+            milli(after.latency_s),
             f"{-100 * found.time_saved(change):+.0f} %",
-            f"{after.energy_j * 1e3:,.3g}",
+            milli(after.energy_j, 3),
             f"{-100 * found.energy_saved(change):+.0f} %",
             _difference(found.before.ram_bytes, after.ram_bytes),
             _difference(found.before.flash_bytes, after.flash_bytes),

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import click
 
 from mcusim.cli import console
-from mcusim.cli.quantities import frequency
+from mcusim.cli.quantities import frequency, number
 
 __all__ = ["command"]
 
@@ -98,7 +98,13 @@ def _write(content: bytes, file: BinaryIO) -> None:
 @click.option("--output", "-o", "output_file", required=True, type=_FILE, help="A .csv file.")
 @click.option("--baud", default=115200, show_default=True, type=click.IntRange(1))
 @click.option("--board", help="A board's name or .toml file, for its clock; see mcusim boards.")
-@click.option("--clock", "clock_hz", type=click.FloatRange(1), help="Clock of the core, in Hz.")
+@click.option(
+    "--clock",
+    "clock_hz",
+    type=click.FloatRange(1),
+    callback=number,
+    help="Clock of the core, in Hz.",
+)
 @click.option("--firmware", type=_FILE, help="The ELF that runs on the board; see calibrate.")
 @click.option("--model", "models", multiple=True, help="A .tflite in it, to compare its bits.")
 @click.option(
@@ -107,6 +113,7 @@ def _write(content: bytes, file: BinaryIO) -> None:
     default=30.0,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
+    callback=number,
     help="Seconds to wait for the next line.",
 )
 def run(

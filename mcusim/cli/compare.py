@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mcusim.cli import console
+from mcusim.cli.quantities import number
 
 __all__ = ["command"]
 
@@ -22,7 +23,12 @@ __all__ = ["command"]
     type=click.Path(dir_okay=False, path_type=Path),
     help="Save the comparison as Markdown.",
 )
-@click.option("--slower", type=float, help="Fail where AFTER is slower by more than this many %.")
+@click.option(
+    "--slower",
+    type=float,
+    callback=number,
+    help="Fail where AFTER is slower by more than this many %.",
+)
 def command(
     before: str,
     after: str,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mcusim.cli import console
-from mcusim.cli.quantities import frequency
+from mcusim.cli.quantities import frequency, number
 
 if TYPE_CHECKING:
     from mcusim.emulator.layers import LayerWatch
@@ -61,6 +61,7 @@ def _allowed(
 @click.option(
     "--max-seconds",
     type=click.FloatRange(min=0, min_open=True),
+    callback=number,
     default=10.0,
     show_default=True,
     help="Board time at most.",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import click
 
-__all__ = ["charge", "duration", "frequency", "places", "rest", "size", "voltage"]
+__all__ = ["charge", "duration", "frequency", "number", "places", "rest", "size", "voltage"]
 
 #: A plain number below this is no clock in Hz.
 _LEAST_PLAIN_HZ = 1000
@@ -89,6 +89,13 @@ def size(ctx: click.Context, param: click.Parameter, text: str | None) -> int | 
         return None
     number, unit = _parsed(text, _SIZES, "a size such as 64KiB")
     return int(_positive(text, number * _SIZES[unit]))
+
+
+def number(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """A number that is one: every limit lets NaN pass."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is not a number")
+    return value
 
 
 def _parsed(text: str, units: Mapping[str, float], example: str) -> tuple[float, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mcusim.cli import console
-from mcusim.cli.quantities import frequency, places, size
+from mcusim.cli.quantities import frequency, number, places, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,8 +118,10 @@ def run(
 
 @command.command("show")
 @click.argument("file", type=_FILE)
-@click.option("--below-ms", type=float, help="Longest inference, in ms.")
-@click.option("--energy-mj", type=float, help="Most energy of an inference, in mJ.")
+@click.option("--below-ms", type=float, callback=number, help="Longest inference, in ms.")
+@click.option(
+    "--energy-mj", type=float, callback=number, help="Most energy of an inference, in mJ."
+)
 @click.option("--ram", callback=size, help="Most RAM, such as 64KiB.")
 @click.option("--flash", callback=size, help="Most flash, such as 256KiB.")
 @click.option("--board", help="On this board only.")
@@ -202,6 +204,8 @@ def _table(marked: Sequence[tuple[Row, bool]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from mcusim.report.numbers import milli
+
     rows = [row for row, _ in marked]
     table = Table("", "model", box=box.SIMPLE_HEAD, pad_edge=False)
     settings = [
@@ -227,9 +231,9 @@ def _table(marked: Sequence[tuple[Row, bool]]) -> Table:
             Text(row.model),
             *(Text(texts[index]) for _, texts in settings),
             f"{1e-6 * (row.macs or 0):,.3g}",
-            f"{1e3 * (row.latency_s or 0.0):,.4g}",
-            f"{1e3 * low:,.3g} to {1e3 * high:,.3g}",
-            f"{1e3 * (row.energy_j or 0.0):,.3g}",
+            milli(row.latency_s or 0.0),
+            f"{milli(low, 3)} to {milli(high, 3)}",
+            milli(row.energy_j or 0.0, 3),
             "?" if row.ram_bytes is None else f"{row.ram_bytes:,}",
             f"{row.flash_bytes:,}",
         )

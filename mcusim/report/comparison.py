@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mcusim.errors import InputError
 from mcusim.estimates import Estimate, LayerEstimate
+from mcusim.report.numbers import milli
 
 __all__ = ["Comparison", "LayerPair", "compare", "comparison_markdown"]
 
@@ -106,15 +107,15 @@ def _lines(found: Comparison) -> Iterator[str]:
     yield ""
     yield "| | before | after | change | 90 % interval after |"
     yield "|---|--:|--:|--:|--:|"
-    low, high = (1e3 * bound for bound in after.latency_interval_s)
+    low, high = (milli(bound) for bound in after.latency_interval_s)
     yield (
-        f"| latency | {1e3 * before.latency_s:.4g} ms | {1e3 * after.latency_s:.4g} ms | "
-        f"{_change(before.latency_s, after.latency_s)} | {low:.4g} to {high:.4g} ms |"
+        f"| latency | {milli(before.latency_s)} ms | {milli(after.latency_s)} ms | "
+        f"{_change(before.latency_s, after.latency_s)} | {low} to {high} ms |"
     )
-    low, high = (1e3 * bound for bound in after.energy_interval_j)
+    low, high = (milli(bound, 3) for bound in after.energy_interval_j)
     yield (
-        f"| energy | {1e3 * before.energy_j:.3g} mJ | {1e3 * after.energy_j:.3g} mJ | "
-        f"{_change(before.energy_j, after.energy_j)} | {low:.3g} to {high:.3g} mJ |"
+        f"| energy | {milli(before.energy_j, 3)} mJ | {milli(after.energy_j, 3)} mJ | "
+        f"{_change(before.energy_j, after.energy_j)} | {low} to {high} mJ |"
     )
     yield _bytes("RAM", before.ram_bytes, after.ram_bytes, after.board.ram.bytes)
     yield _bytes("flash", before.flash_bytes, after.flash_bytes, after.board.flash.bytes)
@@ -140,7 +141,7 @@ def _layer(pair: LayerPair) -> str:
     layer = pair.after or pair.before
     assert layer is not None
     times = [
-        "" if x is None else f"{1e3 * x.latency_s:.3g}" if x.is_priced else "?"
+        "" if x is None else milli(x.latency_s, 3) if x.is_priced else "?"
         for x in (pair.before, pair.after)
     ]
     if pair.before is None:

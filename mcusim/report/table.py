@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mcusim.estimates import Estimate, LayerEstimate, PartEstimate, TensorSummary
+from mcusim.report.numbers import milli
 from mcusim.runtimes import FlashPart, RamPart
 
 __all__ = ["dominant_lines", "layer_table", "reason_lines", "summary_lines"]
@@ -86,22 +87,22 @@ def layer_table(estimate: Estimate, width: int | None = None) -> Table:
 def summary_lines(estimate: Estimate) -> list[str]:
     """Totals with their intervals, RAM and flash against the board's, and what starting takes."""
     board = estimate.board
-    low, high = (f"{bound * 1e3:,.4g}" for bound in estimate.latency_interval_s)
-    low_mj, high_mj = (f"{bound * 1e3:,.3g}" for bound in estimate.energy_interval_j)
+    low, high = (milli(bound) for bound in estimate.latency_interval_s)
+    low_mj, high_mj = (milli(bound, 3) for bound in estimate.energy_interval_j)
     unpriced = sum(not layer.is_priced for layer in estimate.layers)
     missing = f", without {unpriced} layers that nothing prices" if unpriced else ""
     startup = estimate.construct.latency_s + estimate.allocate.latency_s
     return [
-        f"latency   {estimate.latency_s * 1e3:,.4g} ms (90 %: {low} to {high} ms) "
+        f"latency   {milli(estimate.latency_s)} ms (90 %: {low} to {high} ms) "
         f"at {estimate.clock_hz / 1e6:g} MHz{missing}",
-        f"energy    {estimate.energy_j * 1e3:,.3g} mJ (90 %: {low_mj} to {high_mj} mJ) "
+        f"energy    {milli(estimate.energy_j, 3)} mJ (90 %: {low_mj} to {high_mj} mJ) "
         f"at {board.power.supply_v:g} V",
         *_calibration_lines(estimate),
         _ram_line(estimate),
         f"flash     {_against(estimate.flash_bytes, board.flash.bytes)}: {_parts(estimate.flash)}",
         *(
             (
-                f"start-up  {startup * 1e3:,.3g} ms once: construction "
+                f"start-up  {milli(startup, 3)} ms once: construction "
                 f"{estimate.construct.instructions.total:,.0f} and AllocateTensors "
                 f"{estimate.allocate.instructions.total:,.0f} instructions",
             )

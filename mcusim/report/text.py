@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from mcusim.duty_cycle import DutyCycle
 from mcusim.estimates import Estimate, LayerEstimate, PartEstimate
 from mcusim.report.duty import duty_cycle_sentences
+from mcusim.report.numbers import milli
 
 __all__ = ["csv_text", "markdown_text"]
 
@@ -81,16 +82,16 @@ def markdown_text(estimate: Estimate, cycle: DutyCycle | None = None) -> str:
 
 def _markdown(estimate: Estimate, cycle: DutyCycle | None) -> Iterator[str]:
     board = estimate.board
-    low, high = (1e3 * bound for bound in estimate.latency_interval_s)
-    low_mj, high_mj = (1e3 * bound for bound in estimate.energy_interval_j)
+    low, high = (milli(bound) for bound in estimate.latency_interval_s)
+    low_mj, high_mj = (milli(bound, 3) for bound in estimate.energy_interval_j)
     yield f"### {_cell(estimate.model)} on {board.name}"
     yield ""
     yield f"{estimate.clock_hz / 1e6:g} MHz, {estimate.runtime}, {estimate.build}"
     yield ""
     yield "| | predicted | 90 % |"
     yield "|---|--:|--:|"
-    yield f"| latency | {1e3 * estimate.latency_s:.4g} ms | {low:.4g} to {high:.4g} ms |"
-    yield f"| energy | {1e3 * estimate.energy_j:.3g} mJ | {low_mj:.3g} to {high_mj:.3g} mJ |"
+    yield f"| latency | {milli(estimate.latency_s)} ms | {low} to {high} ms |"
+    yield f"| energy | {milli(estimate.energy_j, 3)} mJ | {low_mj} to {high_mj} mJ |"
     ram = "unknown" if estimate.ram_bytes is None else f"{estimate.ram_bytes:,} bytes"
     yield f"| RAM | {ram} | of {board.ram.bytes:,} |"
     yield f"| flash | {estimate.flash_bytes:,} bytes | of {board.flash.bytes:,} |"
@@ -112,8 +113,8 @@ def _layer(estimate: Estimate, layer: LayerEstimate) -> str:
         return f"| {layer.index} {layer.operator} | ? | ? | ? | {_cell(layer.kernel)} |"
     share = layer.cycles / (estimate.cycles or 1.0)
     return (
-        f"| {layer.index} {layer.operator} | {1e3 * layer.latency_s:.3g} | {100 * share:.1f} % | "
-        f"{1e3 * layer.energy_j:.3g} | {_cell(layer.kernel)} |"
+        f"| {layer.index} {layer.operator} | {milli(layer.latency_s, 3)} | {100 * share:.1f} % | "
+        f"{milli(layer.energy_j, 3)} | {_cell(layer.kernel)} |"
     )
 
 

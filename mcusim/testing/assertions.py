@@ -10,6 +10,7 @@ import mcusim
 from mcusim.boards import Board
 from mcusim.estimates import Estimate
 from mcusim.graph import Array, Graph
+from mcusim.report.numbers import milli
 from mcusim.verify import (
     Verification,
     random_inputs,
@@ -146,8 +147,8 @@ def assert_latency(
     unpriced = [layer for layer in found.layers if not layer.is_priced]
     low, high = found.latency_interval_s
     said = (
-        f"{found.model} on {found.board.name} under {found.runtime} takes {1e3 * low:.3g} to "
-        f"{1e3 * high:.3g} ms (90 %), the budget is {1e3 * below_s:.3g} ms"
+        f"{found.model} on {found.board.name} under {found.runtime} takes {milli(low, 3)} to "
+        f"{milli(high, 3)} ms (90 %), the budget is {milli(below_s, 3)} ms"
     )
     if unpriced:
         named = ", ".join(f"operator {layer.index} ({layer.operator})" for layer in unpriced)
