@@ -246,3 +246,11 @@ def test_thousands_are_written_out():
     assert milli(1.2345, 3) == "1,234"
     assert milli(0.0012345, 3) == "1.23"
     assert milli(1e20) == "1e+23"
+
+
+def test_nothing_is_slower_than_a_time_that_is_not_known(capsys):
+    """No kernel of this runtime was counted on this core."""
+    unpriced = ["compare", "conv-32-mnist", "conv-32-mnist", "--board", "raspberry-pi-pico"]
+    unpriced += ["--runtime", "tflm@ncs1.4"]
+    assert cli._run(unpriced) == 0
+    assert "slower cannot be judged" in refused(capsys, *unpriced, "--slower", "5")

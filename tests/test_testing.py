@@ -219,3 +219,13 @@ def test_the_page_says_what_runs(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     commands = [line[2:].split() for line in page.splitlines() if line.startswith("$ mcusim")]
     assert [cli._run(command[1:]) for command in commands] == [0, 0]
+
+
+@pytest.mark.parametrize("budget", [float("nan"), -1.0])
+def test_a_budget_that_is_none_is_refused(budget):
+    with pytest.raises(InputError, match="below_s must be a number from 0"):
+        assert_latency(pooling(), "nucleo-l496zg", below_s=budget)
+    with pytest.raises(InputError, match="ram_share must be a number from 0"):
+        assert_fits(pooling(), "nucleo-l496zg", ram_share=budget)
+    with pytest.raises(InputError, match="flash_share must be a number from 0"):
+        assert_fits(pooling(), "nucleo-l496zg", flash_share=budget)

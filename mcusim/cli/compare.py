@@ -45,6 +45,7 @@ def command(
     """
     import mcusim
     from mcusim.cli.output_files import write_whole
+    from mcusim.errors import InputError
     from mcusim.report.comparison import compare, comparison_markdown
 
     device = mcusim.load_board(board)
@@ -58,5 +59,12 @@ def command(
     console.show(text.rstrip())
     if markdown:
         write_whole(markdown, lambda file: file.write(text.encode()))
+    if slower is None:
+        return 0
+    for known in estimates:
+        if not all(layer.is_priced for layer in known.layers):
+            raise InputError(
+                f"{known.model}: nothing prices some layer, so that --slower cannot be judged"
+            )
     grown = 100 * (found.after.latency_s / found.before.latency_s - 1)
-    return 1 if slower is not None and grown > slower else 0
+    return 1 if grown > slower else 0

@@ -36,7 +36,10 @@ def plan(graph: Graph, core: str, single_rounding: bool) -> Plan:
     if single_rounding:
         raise InputError(f"runtime {RUNTIME!r} has no build that rounds once")
     if SIMD_OF_CORE.get(core.removesuffix("-soft")) != "dsp":
-        raise InputError(f"runtime {RUNTIME!r} is known for cores with DSP only, not for {core!r}")
+        raise InputError(
+            f"runtime {RUNTIME!r} is known only for cores with DSP instructions (m4, m7, m33), "
+            f"not for {core}"
+        )
     calls = {layer.node: layer.calls for layer in firmware_layers(graph, "basic")}
     layers = tuple(
         LayerPlan(node, calls[node.index], _scratch_bytes(node))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mcusim
 from mcusim.boards import Board
+from mcusim.errors import InputError
 from mcusim.estimates import Estimate
 from mcusim.graph import Array, Graph
 from mcusim.report.numbers import milli
@@ -99,7 +100,10 @@ def assert_fits(
 
     Raises:
         AssertionError: it does not fit, or the runtime does not tell what it needs.
+        InputError: a share is negative or not a number.
     """
+    _not_negative("ram_share", ram_share)
+    _not_negative("flash_share", flash_share)
     found = _estimate(model, board, runtime, build)
     told = []
     needs = (
@@ -139,10 +143,12 @@ def assert_latency(
 
     Raises:
         AssertionError: the whole 90 % interval lies above the budget, or a layer has no price.
+        InputError: the budget is negative or not a number.
 
     Warns:
         StraddlesBudget: the budget lies inside the interval.
     """
+    _not_negative("below_s", below_s)
     found = _estimate(model, board, runtime, build)
     unpriced = [layer for layer in found.layers if not layer.is_priced]
     low, high = found.latency_interval_s
@@ -185,3 +191,9 @@ def _assert_equal(found: Verification) -> None:
         listed = ", ".join(map(str, found.carried))
         lines.append(f"differing only because their inputs do: operators {listed}")
     raise AssertionError("\n".join(lines))
+
+
+def _not_negative(name: str, value: float) -> None:
+    """Every comparison with NaN is false, so that it would pass any model."""
+    if not value >= 0:
+        raise InputError(f"{name} must be a number from 0, not {value:g}")

@@ -240,7 +240,7 @@ def test_what_the_runtime_has_not_is_said(
 
 
 def test_cores_without_dsp_are_refused() -> None:
-    with pytest.raises(InputError, match="cores with DSP only"):
+    with pytest.raises(InputError, match="only for cores with DSP"):
         plan(build("conv-16-mnist"), "cmsis-nn@q7", core="m0plus")
 
 

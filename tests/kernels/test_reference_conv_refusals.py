@@ -64,7 +64,7 @@ def test_types_without_a_kernel(operator: str, types: tuple[DType, DType, DType 
         data = None if data is None else data.astype(dtype.numpy)
         graph = changed(graph, position, dtype=dtype, data=data)
     x = values(0, graph.inputs[0].shape, types[0])
-    assert_both_refuse(graph, [x], f"{types[0].value} input with a {types[1].value} filter")
+    assert_both_refuse(graph, [x], f"{types[0].value} input with {types[1].value} filters")
 
 
 @pytest.mark.parametrize("operator", OPERATORS)

@@ -54,7 +54,7 @@ def conv_shape(node: Node) -> ConvolutionShape:
     require(
         weights.dtype in _FILTERS.get(source.dtype, ()),
         node,
-        f"TFLite Micro runs no {source.dtype.value} input with a {weights.dtype.value} filter",
+        f"TFLite Micro runs no {source.dtype.value} input with {weights.dtype.value} filters",
     )
     shape = convolution_shape(node, of_depth=3, of_channels=0)
     depth, channels = shape.kernel_channels, shape.out_channels

@@ -48,7 +48,7 @@ def depthwise_shape(node: Node) -> ConvolutionShape:
     require(
         weights.dtype in _FILTERS.get(source.dtype, ()),
         node,
-        f"TFLite Micro runs no {source.dtype.value} input with a {weights.dtype.value} filter",
+        f"TFLite Micro runs no {source.dtype.value} input with {weights.dtype.value} filters",
     )
     shape = convolution_shape(node, of_depth=0, of_channels=3)
     require(

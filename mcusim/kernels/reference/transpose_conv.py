@@ -56,7 +56,7 @@ def transposed_shape(node: Node) -> ConvolutionShape:
     require(
         weights.dtype is _FILTERS.get(source.dtype),
         node,
-        f"TFLite Micro runs no {source.dtype.value} input with a {weights.dtype.value} filter",
+        f"TFLite Micro runs no {source.dtype.value} input with {weights.dtype.value} filters",
     )
     check_rank(node, {"input": source, "filter": weights, "output": result})
     out_channels, kernel_h, kernel_w, depth = weights.shape
