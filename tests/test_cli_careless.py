@@ -253,4 +253,5 @@ def test_nothing_is_slower_than_a_time_that_is_not_known(capsys):
     unpriced = ["compare", "conv-32-mnist", "conv-32-mnist", "--board", "raspberry-pi-pico"]
     unpriced += ["--runtime", "tflm@ncs1.4"]
     assert cli._run(unpriced) == 0
+    assert "Nothing prices 7 of the layers after" in capsys.readouterr().out
     assert "slower cannot be judged" in refused(capsys, *unpriced, "--slower", "5")

@@ -97,6 +97,13 @@ def test_models_that_share_nothing_are_refused():
         quantization_error(pooling(), unary((1, 8, 8, 4)), [zeros])
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_inputs_that_are_not_finite_are_refused(value):
+    exact, graph = mcusim.load_model(EXACT), mcusim.load_model(QUANTIZED)
+    with pytest.raises(InputError, match="holds NaN or infinity"):
+        quantization_error(graph, exact, [np.full_like(inputs()[0], value)])
+
+
 def test_labels_are_counted_in_processes_as_in_one():
     exact, graph = mcusim.load_model(EXACT), mcusim.load_model(QUANTIZED)
     x = inputs(300)
@@ -108,6 +115,8 @@ def test_labels_are_counted_in_processes_as_in_one():
     assert sorted(map(vars_of, scores(ways, x, labels, processes=2))) == sorted(map(vars_of, alone))
     with pytest.raises(InputError, match="labels must lie"):
         list(scores(ways, x, labels + 1000))
+    with pytest.raises(InputError, match="labels are whole numbers"):
+        list(scores(ways, x, labels + 0.5))
     with pytest.raises(InputError, match="as many whole numbers"):
         list(scores(ways, x, labels[:5]))
 

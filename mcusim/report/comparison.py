@@ -120,6 +120,10 @@ def _lines(found: Comparison) -> Iterator[str]:
     yield _bytes("RAM", before.ram_bytes, after.ram_bytes, after.board.ram.bytes)
     yield _bytes("flash", before.flash_bytes, after.flash_bytes, after.board.flash.bytes)
     yield ""
+    for when, model in (("before", before), ("after", after)):
+        if missing := sum(not layer.is_priced for layer in model.layers):
+            yield f"Nothing prices {missing} of the layers {when}: the totals are without them."
+            yield ""
     changed = found.changed
     if not changed:
         yield "No layer differs."

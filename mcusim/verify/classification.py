@@ -63,7 +63,9 @@ def scores(
     """
     labels = np.asarray(labels).reshape(-1)
     count = len(inputs[0]) if inputs else 0
-    if labels.dtype.kind not in "iu" or len(labels) != count:
+    if labels.dtype.kind not in "iu":
+        raise InputError(f"labels are whole numbers, the classes, not {labels.dtype}")
+    if len(labels) != count:
         raise InputError(f"{count} inputs need as many whole numbers as labels, not {len(labels)}")
     for name, graph, _ in ways:
         classes = graph.outputs[0].elements

@@ -136,10 +136,14 @@ def quantization_error(
         core: the device's core.
 
     Raises:
-        InputError: the models do not take the same inputs, or share no layer.
+        InputError: the models do not take the same inputs, or share no layer; an input is not
+            finite.
         ModelError: a runtime cannot run a model.
     """
     library = select(runtime, core)
+    for tensor, values in zip(reference.inputs, inputs, strict=False):
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise InputError(f"{reference.name}: input {tensor.name!r} holds NaN or infinity")
     exact = Interpreter(reference).invoke(list(inputs), tensors=True).tensors
     held = Interpreter(graph, runtime, core=core).invoke(
         quantized_inputs(graph, inputs), tensors=True
