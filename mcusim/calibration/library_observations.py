@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 import numpy as np
 
 from mcusim.calibration.counted import CountedSet, build_of, vector_of
 from mcusim.calibration.library_fit import Observation
 from mcusim.calibration.library_rows import LibrarySet
-from mcusim.graph import Node
+from mcusim.calibration.own_counts import own_models, own_models_with_data, own_rows
+from mcusim.errors import McusimError
+from mcusim.graph import DType, Node
 from mcusim.kernels.cmsis_nn import CASES, KERNELS
 from mcusim.kernels.cmsis_nn.contract import (
     SIMD_OF_CORE,
@@ -33,6 +36,17 @@ LIBRARY_FLAG_OF_TFLM: Mapping[str, str] = {"gcc-mk": "gcc-O2", "gcc-Ofast": "gcc
 
 #: Operators whose loops depend on data, which the counted runs' inputs tell.
 _DATA_DECIDES = ("ADD", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MUL", "SOFTMAX")
+
+#: Layers that run loops which their levels do not tell apart: with rows of ours in the fit, others
+#: that are kept out are predicted worse.
+_WITHOUT_OURS = ("TFLM FULLY_CONNECTED i16", "TFLM MAXIMUM f32", "TFLM MINIMUM f32")
+
+#: How tables of errors write the type of an operator.
+_SHORT: Mapping[DType, str] = {
+    DType.INT8: "i8",
+    DType.INT16: "i16",
+    DType.FLOAT32: "f32",
+}
 
 #: TFLM by the name that ``tflm_operators.csv`` gives it, with the library it vendors.
 _TFLM: Mapping[str, Generation] = {"tflm_2026": "2026", "tflm_v2.2.0": "2020"}
@@ -80,32 +94,48 @@ def layer_calls(node: Node, configuration: Configuration) -> tuple[KernelCall, .
 
 def tflm_observations(counted: CountedSet) -> Iterator[tuple[Generation, Observation]]:
     """Layers inside TFLM that run the library: single-operator models, and networks of 2020."""
-    nodes = {name: graph.main.node(0) for name, graph in counted.models()}
-    given = {name: graph.main.node(0) for name, graph in counted.models_with_data(_DATA_DECIDES)}
-    alone = {(row.id, row.build): row.vector for row in counted.single_operators()}
-    for row in counted.rows("tflm_grid.csv"):
-        if row["kernels"] != "cmsis" or row["status"] != "ok" or row["id"] not in nodes:
+    models = chain(counted.models(), own_models())
+    nodes = {name: graph.main.node(0) for name, graph in models}
+    refused = {name for name, node in nodes.items() if _is_refused(node)}
+    with_data = chain(counted.models_with_data(_DATA_DECIDES), own_models_with_data(_DATA_DECIDES))
+    given = {name: graph.main.node(0) for name, graph in with_data}
+    reference = chain(counted.single_operators(), own_rows())
+    alone = {(row.id, row.build): row.vector for row in reference}
+    ours = own_rows("cmsis")
+    names = {row.id for row in ours}
+    for row in chain(counted.single_operators("cmsis"), ours):
+        if row.id not in nodes or row.id in refused:
             continue
-        build = build_of(row["core"], row["fpu"], row["opt"])
-        configuration = Configuration(SIMD_OF_CORE[build.split(".")[0].removesuffix("-soft")])
-        expected = layer_calls(nodes[row["id"]], configuration)
+        configuration = Configuration(SIMD_OF_CORE[row.build.split(".")[0].removesuffix("-soft")])
+        expected = layer_calls(nodes[row.id], configuration)
         if expected:
-            known = given.get(row["id"])
+            known = given.get(row.id)
             calls = expected if known is None else layer_calls(known, configuration)
-            kind = f"TFLM {row['op']} {row['dtype']}"
-            vector, functions = vector_of(row), row["top_functions"]
+            kind = f"TFLM {row.operator} {_SHORT[nodes[row.id].outputs[0].dtype]}"
+            if kind in _WITHOUT_OURS and row.id in names:
+                continue
+            vector, functions = row.vector, row.top_functions
             if any(_is_reference(call) for call in calls):
                 # What the glue adds to the reference kernel: the same model without the library.
-                vector, functions = np.maximum(vector - alone[row["id"], build], 0.0), ""
+                vector, functions = np.maximum(vector - alone[row.id, row.build], 0.0), ""
                 calls = tuple(call for call in calls if not _is_reference(call))
                 expected = tuple(call for call in expected if not _is_reference(call))
             yield (
                 "2026",
-                Observation(row["id"], kind, build, calls, expected, vector, functions),
+                Observation(row.id, kind, row.build, calls, expected, vector, functions),
             )
     for generation, observation in network_observations(counted):
         if generation == "2020":
             yield generation, observation
+
+
+def _is_refused(node: Node) -> bool:
+    """Whether a model counted is one that is not priced, as a convolution without a bias."""
+    try:
+        layer_calls(node, Configuration())
+    except McusimError:
+        return True
+    return False
 
 
 def _is_reference(call: KernelCall) -> bool:

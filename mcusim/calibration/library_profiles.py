@@ -32,6 +32,7 @@ from mcusim.calibration.library_observations import (
     tflm_observations,
 )
 from mcusim.calibration.library_rows import LibrarySet
+from mcusim.calibration.own_counts import OWN_SOURCE, own_sha256
 from mcusim.calibration.profile_file import FittedBuild, FittedProfile, profile_text
 from mcusim.instruction_mix import CLASSES, FIELDS
 from mcusim.resources import data_path
@@ -40,7 +41,7 @@ __all__ = ["fit_all", "main"]
 
 _SOURCE = (
     "fitted on instructions counted in executed binaries, arm-none-eabi-gcc 12.2.1: calls of "
-    "CMSIS-NN alone, and of TFLM with it"
+    f"CMSIS-NN alone, and of TFLM with it; and {OWN_SOURCE}"
 )
 _FILES = (
     "cmsis_nn_kernels.csv",
@@ -219,7 +220,7 @@ def profiles_of(
     results: Sequence[tuple[str, LibraryFit]], counted: CountedSet
 ) -> list[FittedProfile]:
     """The profile files that the fits make."""
-    dataset = {name: counted.sha256(name) for name in _FILES}
+    dataset = {name: counted.sha256(name) for name in _FILES} | own_sha256("cmsis")
     mixes = {
         (name, fit.build): np.sum([o.vector for o in fit.observations if _calls(o, name)], axis=0)
         for _, fit in results

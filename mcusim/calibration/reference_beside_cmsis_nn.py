@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from mcusim.calibration.counted import CountedSet
@@ -22,6 +23,7 @@ from mcusim.calibration.kernel_profiles import (
     single_operator_calls,
     table,
 )
+from mcusim.calibration.own_counts import own_models, own_models_with_data, own_rows
 from mcusim.calibration.profile_file import profile_text
 from mcusim.calibration.profile_fit import FitResult, fit_profiles
 from mcusim.kernels.cmsis_nn import KERNELS as CMSIS_NN_KERNELS
@@ -35,6 +37,18 @@ __all__ = ["fit_reference_beside_cmsis_nn", "main"]
 #: Of fewer models the build without CMSIS-NN tells more than a fit of their own: kept out of it,
 #: they are predicted worse than by the reference profile.
 _ENOUGH_MODELS = 15
+#: Kept out, these are predicted no better by a fit of their own, however many models there are.
+_AS_WITHOUT = frozenset(
+    f"reference/{name}"
+    for name in (
+        "mul_float32",
+        "mul_int8",
+        "pad_float32",
+        "softmax_float32",
+        "svdf_float32",
+        "transpose_conv_float32",
+    )
+)
 
 
 def fit_reference_beside_cmsis_nn(counted: CountedSet) -> list[FitResult]:
@@ -45,24 +59,31 @@ def fit_reference_beside_cmsis_nn(counted: CountedSet) -> list[FitResult]:
         the others are compiled as in a build without.
     """
     calls = _left_to_reference(counted)
-    rows = counted.single_operators("cmsis")
+    rows = [*counted.single_operators("cmsis"), *own_rows("cmsis")]
     spreads = data_spreads(counted, calls, {row.build for row in rows})
-    on_data = calls_on_data(counted.models_with_data(DATA_DEPENDENT), calls)
+    with_data = chain(
+        counted.models_with_data(DATA_DEPENDENT), own_models_with_data(DATA_DEPENDENT)
+    )
+    on_data = calls_on_data(with_data, calls)
     fits = fit_profiles(rows, calls, spreads, on_data=on_data)
     return [
         replace(fit, profile=fit.profile.replace("reference/", "cmsis_nn/reference_"))
         for fit in fits
-        if fit.operator in CMSIS_NN_KERNELS and len(fit.sample.ids) > _ENOUGH_MODELS
+        if fit.operator in CMSIS_NN_KERNELS
+        and len(fit.sample.ids) > _ENOUGH_MODELS
+        and fit.profile not in _AS_WITHOUT
     ]
 
 
 def _left_to_reference(counted: CountedSet) -> dict[str, KernelCall]:
-    calls, _ = single_operator_calls(counted.models())
-    for name, graph in counted.models():
+    calls, _ = single_operator_calls(chain(counted.models(), own_models()))
+    for name, graph in chain(counted.models(), own_models()):
+        if name not in calls:
+            continue
         node = graph.main.node(0)
         kernel = CMSIS_NN_KERNELS.get(node.name)
         if kernel is not None and kernel.accepts(node, Configuration()):
-            calls.pop(name, None)
+            del calls[name]
     return calls
 
 
