@@ -120,7 +120,7 @@ def estimate(
     time = widened(bounds.time, profiles)
     energy = widened(bounds.time, profiles, bounds.power)
     program = flash(planned, board.core.profile, build)
-    return Estimate(
+    found = Estimate(
         graph.name,
         board,
         planned.runtime,
@@ -139,6 +139,18 @@ def estimate(
         _flash_interval(program, planned, board.core.profile, build),
         _warnings(board, software, layers),
     )
+    return replace(found, warnings=(*_weights_beside(found), *found.warnings))
+
+
+def _weights_beside(found: Estimate) -> Iterable[str]:
+    """Weights that lie in RAM must fit there beside what the network computes in."""
+    model = sum(part.size_bytes for part in found.flash if part.name == "model")
+    held, used = found.board.ram.bytes, found.ram_bytes or 0
+    if found.placement["weights"] == "ram" and used + model > held:
+        yield (
+            f"weights in ram do not fit: the model's {model:,} bytes beside {used:,} others, "
+            f"the board has {held:,}"
+        )
 
 
 def _closed(

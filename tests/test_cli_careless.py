@@ -255,3 +255,11 @@ def test_nothing_is_slower_than_a_time_that_is_not_known(capsys):
     assert cli._run(unpriced) == 0
     assert "Nothing prices 7 of the layers after" in capsys.readouterr().out
     assert "slower cannot be judged" in refused(capsys, *unpriced, "--slower", "5")
+
+
+def test_weights_that_do_not_fit_into_ram_are_told(capsys):
+    arguments = ["run", "mobilenet-v1-0.25", "--board", "nrf52840-dk"]
+    assert cli._run(arguments) == 0
+    assert "do not fit" not in capsys.readouterr().out
+    assert cli._run([*arguments, "--place", "weights=ram"]) == 0
+    assert "! weights in ram do not fit" in capsys.readouterr().out
