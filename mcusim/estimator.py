@@ -32,6 +32,7 @@ from mcusim.pricing import Pricing
 from mcusim.runtimes import (
     FlashPart,
     Plan,
+    RamPart,
     flash,
     flash_half_width,
     legacy_q7,
@@ -132,25 +133,37 @@ def estimate(
         pricing.part(_known(planned.construct)),
         pricing.part(_known(planned.allocate)),
         planned.memory,
-        static_ram(planned, board.core.profile, build),
+        (
+            *static_ram(planned, board.core.profile, build),
+            *_copied_to_ram(program, board, places),
+        ),
         program,
         (latency_s * time[0], latency_s * time[1]),
         (energy_j * energy[0], energy_j * energy[1]),
         _flash_interval(program, planned, board.core.profile, build),
         _warnings(board, software, layers),
     )
-    return replace(found, warnings=(*_weights_beside(found), *found.warnings))
+    return replace(found, warnings=(*_beyond_ram(found), *found.warnings))
 
 
-def _weights_beside(found: Estimate) -> Iterable[str]:
-    """Weights that lie in RAM must fit there beside what the network computes in."""
-    model = sum(part.size_bytes for part in found.flash if part.name == "model")
+def _copied_to_ram(
+    program: Sequence[FlashPart], board: Board, places: Mapping[str, str]
+) -> Iterable[RamPart]:
+    """What is placed in memory on the chip that is no flash: it is copied there at the start."""
+    model = sum(part.size_bytes for part in program if part.name == "model")
+    code = sum(part.size_bytes for part in program) - model
+    for what, size in (("weights", model), ("code", code)):
+        if places[what] != "flash" and places[what] not in board.memory:
+            yield RamPart(what, size, f"placed in {places[what]}")
+
+
+def _beyond_ram(found: Estimate) -> Iterable[str]:
+    """Weights and code that lie in RAM must fit there beside what the network computes in."""
     held, used = found.board.ram.bytes, found.ram_bytes or 0
-    if found.placement["weights"] == "ram" and used + model > held:
-        yield (
-            f"weights in ram do not fit: the model's {model:,} bytes beside {used:,} others, "
-            f"the board has {held:,}"
-        )
+    copied = [part for part in found.static_ram if part.name in ("weights", "code")]
+    if copied and used > held:
+        listed = " and ".join(f"{part.name} ({part.size_bytes:,} bytes)" for part in copied)
+        yield f"{listed} in RAM do not fit: {used:,} bytes in all, the board has {held:,}"
 
 
 def _closed(

@@ -262,4 +262,4 @@ def test_weights_that_do_not_fit_into_ram_are_told(capsys):
     assert cli._run(arguments) == 0
     assert "do not fit" not in capsys.readouterr().out
     assert cli._run([*arguments, "--place", "weights=ram"]) == 0
-    assert "! weights in ram do not fit" in capsys.readouterr().out
+    assert "in RAM do not fit" in capsys.readouterr().out

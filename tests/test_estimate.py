@@ -221,3 +221,12 @@ def test_a_layer_of_which_one_call_has_no_cost_has_none(monkeypatch):
     assert not found.is_priced
     assert found.cycles == 0
     assert any("no profile" in warning for warning in found.warnings)
+
+
+def test_what_is_placed_in_ram_takes_ram():
+    graph, board = mcusim.load_model("ds-cnn"), mcusim.load_board("nucleo-l4r5zi")
+    plain = mcusim.estimate(graph, board)
+    moved = mcusim.estimate(graph, board, placement={"weights": "ram"})
+    model = next(part.size_bytes for part in plain.flash if part.name == "model")
+    assert moved.ram_bytes == plain.ram_bytes + model
+    assert moved.arena_bytes == plain.arena_bytes

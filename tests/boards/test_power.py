@@ -71,7 +71,7 @@ def test_an_estimate_takes_another_supply():
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"supply_v": -1}, "a supply voltage is above 0 V, not -1 V"),
+        ({"supply_v": -1}, "-1 V supplies no board"),
         ({"regulator": "buck"}, "a regulator is 'ldo' or 'smps', not 'buck'"),
         ({"regulator": "smps"}, "give `power.core_v`"),
     ],

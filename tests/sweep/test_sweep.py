@@ -113,7 +113,7 @@ def test_what_refuses_a_point_stands_in_its_row(tmp_path: Path) -> None:
 
 def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     models, killed = tmp_path / "models.txt", tmp_path / "killed.db"
-    lines = _lines(300)
+    lines = _lines(900)
     models.write_text("\n".join(lines))
     process = subprocess.Popen(_command(killed, models, "--workers", "2"))
     try:
@@ -145,7 +145,7 @@ def _written(path: Path) -> int:
 
 def test_an_interrupt_is_one_sentence(tmp_path: Path) -> None:
     models, path = tmp_path / "models.txt", tmp_path / "swept.db"
-    models.write_text("\n".join(_lines(1200)))
+    models.write_text("\n".join(_lines(20_000)))
     process = subprocess.Popen(
         _command(path, models, "--workers", "2"), stderr=subprocess.PIPE, text=True
     )
