@@ -97,6 +97,8 @@ def test_run_writes_all_of_them(tmp_path, capsys):
     page = files["html"].read_text("utf-8")
     assert "nucleo-u575zi-q" in page
     assert "on the front" in page
+    assert "What to change" in page
+    assert "run it with cmsis-nn" in page
     assert files["csv"].read_text().startswith("index,operator")
     assert "| latency |" in files["markdown"].read_text()
 

@@ -235,7 +235,7 @@ def _solve(runs: Sequence[Run], start: Parameters, names: Sequence[str]) -> Para
     try:
         from scipy.optimize import least_squares
     except ImportError:
-        raise InputError("calibrating needs SciPy: pip install scipy") from None
+        raise InputError("calibrating needs SciPy: pip install 'mcusim[calibrate]'") from None
     limits: _Floats = np.array([_LIMITS[name] for name in names])
     low, high, unit = limits[:, 0], limits[:, 1], limits[:, 2]
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mcusim.duty_cycle import DutyCycle
     from mcusim.estimates import Estimate
     from mcusim.graph import Graph
+    from mcusim.report.page import Suggestion
 
 __all__ = ["save_csv", "save_html", "save_markdown", "save_overlay", "save_trace"]
 
@@ -37,7 +38,33 @@ def save_html(graph: Graph, found: Estimate, path: Path, cycle: DutyCycle | None
                 others.append(estimate(graph, load_board(name), found.runtime, found.build))
             except McusimError:
                 continue  # a board that this runtime or build does not exist for
-    _save(path, html_page(found, others, cycle))
+    with console.progress("trying changes"):
+        suggestions = _suggestions(graph, found)
+    _save(path, html_page(found, others, cycle, suggestions))
+
+
+def _suggestions(graph: Graph, found: Estimate) -> list[Suggestion]:
+    """What `mcusim advise` finds on this board; nothing where some layer has no price."""
+    from mcusim.advice import Setting, advise
+    from mcusim.errors import McusimError
+    from mcusim.report.page import Suggestion
+
+    setting = Setting(
+        graph, found.board, found.runtime, found.build, found.clock_hz, found.placement
+    )
+    try:
+        changes = advise(setting).changes
+    except McusimError:
+        return []
+    return [
+        Suggestion(
+            f"together: {change.what}" if change.kind == "together" else change.what,
+            change.estimate,
+            "; ".join(filter(None, [change.cost, "" if change.keeps_bits else "other outputs"])),
+        )
+        for change in changes
+        if change.kind != "board"
+    ]
 
 
 def save_markdown(found: Estimate, path: Path, cycle: DutyCycle | None = None) -> None:

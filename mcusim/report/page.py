@@ -11,7 +11,7 @@ from mcusim.estimates import Estimate, LayerEstimate, PartEstimate, TensorSummar
 from mcusim.graph import DType
 from mcusim.report.duty import duty_cycle_sentences
 
-__all__ = ["html_fragment", "html_page"]
+__all__ = ["Suggestion", "html_fragment", "html_page"]
 
 _PAGE, _FRAGMENT = "report.html.jinja", "fragment.html.jinja"
 #: Size of a drawing, in its own units.
@@ -84,8 +84,26 @@ class _Choice:
     fits: bool
 
 
+@dataclass(frozen=True)
+class Suggestion:
+    """A change that was tried.
+
+    Attributes:
+        what: what to do.
+        estimate: what the model takes with it.
+        remark: what it costs, or that outputs change; empty for neither.
+    """
+
+    what: str
+    estimate: Estimate
+    remark: str
+
+
 def html_page(
-    estimate: Estimate, others: Sequence[Estimate] = (), cycle: DutyCycle | None = None
+    estimate: Estimate,
+    others: Sequence[Estimate] = (),
+    cycle: DutyCycle | None = None,
+    suggestions: Sequence[Suggestion] = (),
 ) -> str:
     """Render an estimate.
 
@@ -93,6 +111,7 @@ def html_page(
         estimate: what the page is about.
         others: the same model on other boards, to compare with.
         cycle: inferences at an interval, if that is asked for.
+        suggestions: changes that buy something.
 
     Returns:
         The page, UTF-8 text.
@@ -108,6 +127,7 @@ def html_page(
         arena=_arena(estimate),
         choices=choices,
         front=_scatter(choices),
+        suggestions=suggestions,
     )
 
 

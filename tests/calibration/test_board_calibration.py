@@ -201,7 +201,7 @@ def test_few_residuals_never_make_an_interval_narrower_than_themselves():
 
 def test_without_scipy_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
-    with pytest.raises(InputError, match="needs SciPy: pip install scipy"):
+    with pytest.raises(InputError, match="needs SciPy: pip install"):
         calibrate(BOARD, measured(load_board(BOARD), ("lenet-5",), (120e6,)))
 
 
