@@ -90,6 +90,17 @@ def test_what_is_advised_is_what_an_estimate_says():
         assert max(found.time_saved(change), found.energy_saved(change)) > 0
 
 
+def test_the_kernels_alone_may_be_built_for_speed():
+    """As fast as a program built so, but for the interpreter's loop, and smaller than it."""
+    graph, board = mcusim.load_model("lenet-5"), mcusim.load_board("nucleo-l4r5zi")
+    found = advise(Setting(graph, board, "cmsis-nn", "gcc-Os"))
+    alone = next(c for c in found.changes if c.kind == "flags").estimate
+    whole = mcusim.estimate(graph, board, "cmsis-nn", "gcc-O3")
+    assert alone.flash_bytes < whole.flash_bytes
+    assert [x.cycles for x in alone.layers] == [x.cycles for x in whole.layers]
+    assert alone.invoke == found.before.invoke
+
+
 def with_odd_channels() -> Graph:
     """A network with 15 channels in one place."""
     graph = mcusim.load_model("ds-cnn")

@@ -12,6 +12,7 @@ from mcusim.errors import InputError, McusimError
 from mcusim.estimates import Estimate
 from mcusim.estimator import estimate
 from mcusim.graph import Graph
+from mcusim.runtimes import FlashPart
 
 __all__ = ["Advice", "Change", "Setting", "advise"]
 
@@ -71,8 +72,8 @@ class Change:
     """A change, and what the model takes with it.
 
     Attributes:
-        kind: ``"runtime"``, ``"build"``, ``"placement"``, ``"cache"``, ``"clock"``, ``"board"``,
-            ``"layer"``, ``"channels"`` or ``"together"``.
+        kind: ``"runtime"``, ``"build"``, ``"flags"``, ``"placement"``, ``"cache"``, ``"clock"``,
+            ``"board"``, ``"layer"``, ``"channels"`` or ``"together"``.
         what: what to do.
         cost: what it costs beside the figures; empty for nothing.
         keeps_bits: whether the outputs stay the same to the bit.
@@ -173,9 +174,32 @@ def _runtimes(setting: Setting, before: Estimate) -> Iterator[Change]:
 
 def _builds(setting: Setting, before: Estimate) -> Iterator[Change]:
     for name in _BUILDS:
-        if name != before.build:
-            what = f"build it with {_BUILD_NAMES.get(name, name)}"
-            yield from _try("build", what, replace(setting, build=name))
+        if name == before.build:
+            continue
+        what = f"build it with {_BUILD_NAMES.get(name, name)}"
+        for change in _try("build", what, replace(setting, build=name)):
+            yield change
+            if (before.build, name) == ("gcc-Os", "gcc-O3"):
+                yield _kernels_only(before, change)
+
+
+def _kernels_only(before: Estimate, faster: Change) -> Change:
+    """Kernels of a faster build in the program of the present one."""
+
+    def is_kernel(part: FlashPart) -> bool:
+        return "kernel" in part.name
+
+    parts = [part for part in before.flash if not is_kernel(part)]
+    kernels = [part for part in faster.estimate.flash if is_kernel(part)]
+    mixed = replace(
+        faster.estimate,
+        build="gcc-Os, kernels gcc-O3",
+        invoke=before.invoke,
+        construct=before.construct,
+        flash=(*parts, *kernels),
+        flash_interval_bytes=None,
+    )
+    return replace(faster, kind="flags", what="build the kernels alone with gcc-O3", estimate=mixed)
 
 
 def _placements(setting: Setting, before: Estimate) -> Iterator[Change]:
