@@ -90,6 +90,7 @@ class LayerEstimate(PartEstimate):
         scratch_bytes: scratch buffers in the arena.
         misaligned_accesses: accesses that words at odd addresses take beyond their first.
         latency_interval_s: low and high, 90 %; wider than the network's, whose layers average out.
+        energy_interval_j: the same of its energy.
     """
 
     index: int
@@ -100,6 +101,7 @@ class LayerEstimate(PartEstimate):
     scratch_bytes: int
     misaligned_accesses: float = 0.0
     latency_interval_s: tuple[float, float] = (0.0, 0.0)
+    energy_interval_j: tuple[float, float] = (0.0, 0.0)
 
     @property
     def family(self) -> str:
@@ -323,5 +325,6 @@ def _layer_dict(layer: LayerEstimate) -> dict[str, Any]:
         "scratch_bytes": layer.scratch_bytes,
         "misaligned_accesses": layer.misaligned_accesses,
         "latency_interval_s": list(layer.latency_interval_s),
+        "energy_interval_j": list(layer.energy_interval_j),
         **_part_dict(layer),
     }

@@ -128,7 +128,7 @@ def estimate(
         build,
         rate_hz,
         places,
-        _bounded(layers, time),
+        _bounded(layers, time, energy),
         invoke,
         pricing.part(_known(planned.construct)),
         pricing.part(_known(planned.allocate)),
@@ -194,7 +194,7 @@ def _closed(
         CLOSED_BUILD,
         rate_hz,
         places,
-        _bounded(layers, time),
+        _bounded(layers, time, energy),
         nothing_known(),
         nothing_known(),
         nothing_known(),
@@ -291,11 +291,18 @@ def _suggestion(word: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
 
 
-def _bounded(layers: Iterable[LayerEstimate], time: Range) -> tuple[LayerEstimate, ...]:
+def _bounded(
+    layers: Iterable[LayerEstimate], time: Range, energy: Range
+) -> tuple[LayerEstimate, ...]:
     """The layers with intervals: their network's, and what a layer differs by beside it."""
-    low, high = widened(time, half_width("layer", "in network"))
+    apart = half_width("layer", "in network")
+    times, energies = widened(time, apart), widened(energy, apart)
     return tuple(
-        replace(layer, latency_interval_s=(low * layer.latency_s, high * layer.latency_s))
+        replace(
+            layer,
+            latency_interval_s=(times[0] * layer.latency_s, times[1] * layer.latency_s),
+            energy_interval_j=(energies[0] * layer.energy_j, energies[1] * layer.energy_j),
+        )
         for layer in layers
     )
 

@@ -30,8 +30,8 @@ class _Row:
     macs: int
     part: PartEstimate
     share: float
-    low_s: float
-    high_s: float
+    interval_s: tuple[float, float]
+    interval_j: tuple[float, float]
     stalls: tuple[float, ...]
 
 
@@ -153,12 +153,15 @@ def _rows(estimate: Estimate) -> list[_Row]:
     total = estimate.cycles or 1.0
     parts = (*estimate.layers, estimate.invoke)
     longest = max((part.cycles for part in parts), default=0.0) or 1.0
-    low, high = (
-        (bound / estimate.latency_s if estimate.latency_s else 1.0)
-        for bound in estimate.latency_interval_s
-    )
 
-    def row(name: str, shapes: str, macs: int, part: PartEstimate) -> _Row:
+    def row(
+        name: str,
+        shapes: str,
+        macs: int,
+        part: PartEstimate,
+        interval_s: tuple[float, float],
+        interval_j: tuple[float, float],
+    ) -> _Row:
         return _Row(
             name,
             shapes,
@@ -166,18 +169,39 @@ def _rows(estimate: Estimate) -> list[_Row]:
             macs,
             part,
             part.cycles / total,
-            part.latency_s * low,
-            part.latency_s * high,
+            interval_s,
+            interval_j,
             tuple(cycles / longest for _, cycles in _stalls(part)),
         )
 
     rows = [
-        row(f"{layer.index} {layer.operator}", _shapes(layer), layer.macs, layer)
-        for layer in estimate.layers
+        row(
+            f"{x.index} {x.operator}",
+            _shapes(x),
+            x.macs,
+            x,
+            x.latency_interval_s,
+            x.energy_interval_j,
+        )
+        for x in estimate.layers
     ]
-    if estimate.invoke.is_priced:
-        rows.append(row("interpreter", "", 0, estimate.invoke))
+    part = estimate.invoke
+    if part.is_priced:
+        rows.append(
+            row(
+                "interpreter",
+                "",
+                0,
+                part,
+                _share(part.latency_s, estimate.latency_s, estimate.latency_interval_s),
+                _share(part.energy_j, estimate.energy_j, estimate.energy_interval_j),
+            )
+        )
     return rows
+
+
+def _share(of: float, whole: float, interval: tuple[float, float]) -> tuple[float, float]:
+    return (of / whole * interval[0], of / whole * interval[1]) if whole else (0.0, 0.0)
 
 
 def _stalls(part: PartEstimate) -> list[tuple[str, float]]:

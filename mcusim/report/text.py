@@ -30,6 +30,8 @@ _HEADINGS = (
     "latency_low_s",
     "latency_high_s",
     "energy_j",
+    "energy_low_j",
+    "energy_high_j",
     "scratch_bytes",
     "priced_by",
 )
@@ -56,11 +58,16 @@ def csv_text(estimate: Estimate) -> str:
 
 def _costs(estimate: Estimate, part: PartEstimate) -> list[float | str]:
     if not part.is_priced:
-        return [""] * 10
+        return [""] * 12
     cycles = part.cycles_by_cause
-    low, high = (
-        bound / estimate.latency_s * part.latency_s for bound in estimate.latency_interval_s
-    )
+    if isinstance(part, LayerEstimate):
+        interval_s, interval_j = part.latency_interval_s, part.energy_interval_j
+    else:
+        share_s, share_j = part.latency_s / estimate.latency_s, part.energy_j / estimate.energy_j
+        low_s, high_s = estimate.latency_interval_s
+        low_j, high_j = estimate.energy_interval_j
+        interval_s = (share_s * low_s, share_s * high_s)
+        interval_j = (share_j * low_j, share_j * high_j)
     return [
         part.instructions.total,
         part.cycles,
@@ -69,9 +76,9 @@ def _costs(estimate: Estimate, part: PartEstimate) -> list[float | str]:
         cycles.data,
         cycles.working,
         part.latency_s,
-        low,
-        high,
+        *interval_s,
         part.energy_j,
+        *interval_j,
     ]
 
 
