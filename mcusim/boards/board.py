@@ -40,6 +40,7 @@ class Board(Strict):
         description: what it is, for people.
         core: the CPU, with the board's own overrides.
         core_overrides: what the board changes of its core's file.
+        peripherals: name of the table of its chip's registers; empty where there is none.
         calibrated: whether measured runs have been fitted.
         clock: of the core.
         flash: program memory.
@@ -55,6 +56,7 @@ class Board(Strict):
     description: str
     core: Core
     core_overrides: Mapping[str, Any] = Field(default_factory=dict)
+    peripherals: str = ""
     calibrated: bool
     clock: Clock
     flash: Flash

@@ -26,6 +26,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 _BOARDS = ("board_models",)
 _CORES = ("board_models", "cores")
+_PERIPHERALS = ("board_models", "peripherals")
 _OVERRIDES = "core_overrides"
 
 
@@ -84,6 +85,10 @@ def read_board_file(name: str | Path) -> BoardFile:
     board = _validated(
         Board, _Content(content.file, content.values | {"core": core}, content.origins)
     )
+    tables = _names(*_PERIPHERALS)
+    if board.peripherals not in ("", *tables):
+        hint = _hint(board.peripherals, tables)
+        raise BoardError(_at(content, "peripherals", f"names no table of registers; {hint}"))
     inside = {f"core.{key}": origin for key, origin in core_origins.items()}
     return BoardFile(board, content.origins | inside)
 
@@ -144,10 +149,13 @@ def _find(name: str | Path, kind: str, *shipped: str) -> Path:
     path = data_path(*shipped, f"{text}.toml")
     if path.is_file():
         return path
-    names = _names(*shipped)
+    raise BoardError(f"there is no {kind} {text!r}; {_hint(text, _names(*shipped))}")
+
+
+def _hint(text: str, names: tuple[str, ...]) -> str:
+    """What a name that is none was meant to be, or what there is."""
     close = difflib.get_close_matches(text.lower(), names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
-    raise BoardError(f"there is no {kind} {text!r}; {hint}")
+    return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
 
 
 def _found(content: _Content, key: str, name: str, shipped: tuple[str, ...]) -> Path:

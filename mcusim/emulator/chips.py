@@ -77,7 +77,7 @@ def boot_machine(
     Raises:
         InputError: as :class:`Machine` does.
     """
-    chip = table or chip_of_board(board.name)
+    chip = table or chip_of_board(board)
     areas = chip.memories.values()
     beside = [s for s in image.segments if any(_lies_in(s, area) for area in areas)]
     inside = tuple(s for s in image.segments if s not in beside)

@@ -48,7 +48,7 @@ def power_on(
     """
     if not isinstance(image, Image):
         image = load_image(image)
-    table = chip_of_board(board.name)
+    table = chip_of_board(board)
     if isinstance(peripherals, ChipTable):
         table = peripherals
     elif peripherals is not None:

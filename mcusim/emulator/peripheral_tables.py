@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mcusim.boards import Board
 from mcusim.boards.toml_origins import origins
 from mcusim.errors import BoardError
 from mcusim.resources import data_path
@@ -245,7 +246,6 @@ class ChipTable(_Strict):
     Attributes:
         chip: its name.
         source: the manuals.
-        boards: names of the boards that carry it.
         interrupts: interrupt lines.
         priority_bits: bits of an interrupt's priority.
         systick_reference_divider: core cycles of one tick of SysTick's reference clock; 0 without.
@@ -256,7 +256,6 @@ class ChipTable(_Strict):
 
     chip: str
     source: str = ""
-    boards: tuple[str, ...] = ()
     interrupts: Annotated[int, Field(ge=1, le=480)] = 240
     priority_bits: Annotated[int, Field(ge=2, le=8)] = 4
     systick_reference_divider: Annotated[int, Field(ge=0)] = 0
@@ -313,13 +312,13 @@ def load_chip(name: str | os.PathLike[str], over: ChipTable | None = None) -> Ch
     return _read(path)
 
 
-def chip_of_board(board: str) -> ChipTable:
-    """The peripherals of a board; a chip without any where no table names the board."""
-    for name in _names():
-        table = load_chip(name)
-        if board in table.boards:
-            return table
-    return ChipTable(chip=board)
+def chip_of_board(board: Board) -> ChipTable:
+    """The peripherals of a board; a chip without any where the board names no table.
+
+    Raises:
+        BoardError: there is no table of the name.
+    """
+    return load_chip(board.peripherals) if board.peripherals else ChipTable(chip=board.name)
 
 
 def _names() -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("unicorn")
 
+from mcusim.boards import load_board
 from mcusim.emulator.machine import Machine
 from mcusim.emulator.peripheral_tables import ChipTable, chip_of_board, load_chip
 from mcusim.errors import BoardError
@@ -61,9 +62,28 @@ def test_shipped_peripherals_do_not_overlap() -> None:
 
 
 def test_board_finds_its_chip() -> None:
-    assert chip_of_board("nrf52840-dk").chip == "nRF52840"
-    assert chip_of_board("raspberry-pi-pico").chip == "RP2040"
-    assert chip_of_board("a board of mine").peripherals == {}
+    assert chip_of_board(load_board("nrf52840-dk")).chip == "nRF52840"
+    assert chip_of_board(load_board("raspberry-pi-pico")).chip == "RP2040"
+    assert chip_of_board(load_board("raspberry-pi-4b")).peripherals == {}
+
+
+def test_board_has_the_chip_of_its_base(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('base = "nucleo-l496zg"\n')
+    assert chip_of_board(load_board(mine)) == load_chip("stm32l4")
+    further = tmp_path / "further.toml"
+    further.write_text('base = "mine.toml"\n')
+    assert chip_of_board(load_board(further)) == load_chip("stm32l4")
+    assert chip_of_board(load_board("arduino-nano-33-ble-sense")) == load_chip("nrf52840")
+
+
+def test_board_names_its_chip(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "nucleo-l496zg"\nperipherals = "stm32f4"\n')
+    assert chip_of_board(load_board(path)).chip == "STM32F4"
+    path.write_text('base = "nucleo-l496zg"\nperipherals = "stm32l"\n')
+    with pytest.raises(BoardError, match=r"mine.toml, line 2: `peripherals` .* mean stm32l4"):
+        load_board(path)
 
 
 def test_ready_bit_follows_its_switch(tmp_path: Path) -> None:
@@ -195,7 +215,7 @@ def test_table_of_a_user_lies_over_that_of_the_board(tmp_path: Path) -> None:
         ('[peripherals.P]\nbase = 0\nlike = "Q"\n', "which is not there"),
         ('[peripherals.P]\nbase = 0\ninterrupt_when = ["A.1"]\n', "a rule is such as"),
         ("[peripherals\n", "is not TOML"),
-        ("boards = 5\n", "line 1"),
+        ("source = 5\n", "line 1"),
     ],
 )
 def test_mistakes_are_told_with_their_place(tmp_path: Path, text: str, said: str) -> None:
