@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcusim.emulator.arguments import Argument, Layout, lay_out
-from mcusim.emulator.counting import Counts
+from mcusim.emulator.counts import Counts
 from mcusim.emulator.machine import RETURN_ADDRESS, Machine, Stop, StopReason
 from mcusim.emulator.memories import MemoryRegion
 from mcusim.errors import FirmwareError, InputError

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mcusim.boards import CodeTraffic, external_energy_j, price
-from mcusim.emulator.counting import Counts
+from mcusim.emulator.counts import Counts
 from mcusim.emulator.layers import Inference, LayerRun, LayerWatch, run_inference, tensor
 from mcusim.emulator.machine import Machine
 from mcusim.emulator.names import plain_name

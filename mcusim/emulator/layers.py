@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mcusim.emulator.counting import Counts
+from mcusim.emulator.counts import Counts
 from mcusim.emulator.images import Image, Symbol
 from mcusim.emulator.machine import Machine, Stop, StopReason
 from mcusim.errors import FirmwareError

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,11 +17,13 @@ from mcusim.emulator.bus import Bus
 from mcusim.emulator.contract import Event, EventKind, Peripheral, SystemControl
 from mcusim.emulator.core import Core
 from mcusim.emulator.core_registers import CoreRegisters
-from mcusim.emulator.counting import BlockCounter, Counts
+from mcusim.emulator.counting import BlockCounter
+from mcusim.emulator.counts import Counts
 from mcusim.emulator.data_samples import DataSamples
 from mcusim.emulator.images import Image, load_image
+from mcusim.emulator.keyboard import on_key_interrupt
 from mcusim.emulator.memories import Memories
-from mcusim.emulator.outcomes import Output, Stop, StopReason
+from mcusim.emulator.outcomes import Output, Stop, StopReason, Transcript
 from mcusim.emulator.timing import BlockPricing
 
 if TYPE_CHECKING:
@@ -36,15 +35,11 @@ __all__ = ["RETURN_ADDRESS", "Machine", "Output", "Stop", "StopReason"]
 #: Core cycles after which a run looks around at the latest, so that interrupts from the keyboard
 #: are heard: about a tenth of a second.
 _LONGEST_SLICE = 20e6
-#: Output kept, and what a piece of it takes beside its bytes.
-_MOST_SAID_BYTES, _OUTPUT_BYTES = 64 * 2**20, 100
 #: Fewer than any core takes for one instruction.
 _LEAST_CYCLES = 0.25
 #: Where functions that were called from outside return to: executable by the architecture's memory
 #: map, and used by no board.
 RETURN_ADDRESS = 0x8FFF_F000
-#: What is kept of what firmware says.
-_MOST_SAID_BYTES = 64 * 2**20
 #: Unicorn's number of the program counter, ``UC_ARM_REG_PC``.
 _PC = 11
 
@@ -60,7 +55,6 @@ class Machine:
         counter: what has been executed.
         pricing: what blocks cost.
         bus: which peripheral answers at which address.
-        outputs: what the firmware said.
         heard: takes each of them at once, if it is set.
         sleep_cycles: cycles since reset that the core was waiting for an interrupt.
         sleeps: begin and end of each such time, if it is a list.
@@ -101,9 +95,7 @@ class Machine:
         )
         self.counter.sampler = samples.look
         self.counter.install(self.uc)
-        self.outputs: list[Output] = []
-        self._said_bytes = 0
-        self._said_bytes = 0
+        self._transcript = Transcript()
         self.heard: Callable[[Output], None] | None = None
         self.sleep_cycles = 0.0
         self.sleeps: list[tuple[float, float]] | None = None
@@ -150,17 +142,14 @@ class Machine:
     def emit(self, channel: str, data: bytes) -> None:
         """Take what the firmware says on a channel."""
         said = Output(channel, data, self.cycles)
-        self._said_bytes += len(data)
-        if self._said_bytes > _MOST_SAID_BYTES:
-            data = b""  # it is heard and not kept: firmware must not fill the computer's memory
-        last = self.outputs[-1] if self.outputs else None
-        if last and last.channel == channel and last.goes_on:
-            # A line that comes byte by byte is one thing said, or memory would fill with bytes.
-            self.outputs[-1] = Output(channel, last.data + data, last.cycles)
-        elif data:
-            self.outputs.append(said)
+        self._transcript.add(said)
         if self.heard is not None:
             self.heard(said)
+
+    @property
+    def outputs(self) -> list[Output]:
+        """What the firmware said, as far as it is kept."""
+        return self._transcript.pieces
 
     def listen(self, look: Callable[[], None], every_cycles: float) -> None:
         """Have something looked at while the core executes, and when a run ends.
@@ -240,7 +229,7 @@ class Machine:
         limit = None if max_seconds is None else self.cycles + max_seconds * self.clock_hz
         count = None if max_instructions is None else self.counter.instructions + max_instructions
         stop, self._stop = None, None
-        with self._interruptible():
+        with on_key_interrupt(lambda: self.halt(Stop(StopReason.INTERRUPTED))):
             while stop is None:
                 stop = self._slice(limit, count)
         self._hear(self.cycles)
@@ -394,19 +383,3 @@ class Machine:
 
     def _decode(self, address: int, size: int) -> Block:
         return decode_block(self.read(address, size), address)
-
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """A key interrupt ends the run instead of whatever code it falls into."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def on_key(_: int, __: FrameType | None) -> None:
-            self.halt(Stop(StopReason.INTERRUPTED))
-
-        before = signal.signal(signal.SIGINT, on_key)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)

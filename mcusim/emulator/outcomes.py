@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from mcusim.emulator.contract import Event
 
-__all__ = ["Output", "Stop", "StopReason"]
+__all__ = ["Output", "Stop", "StopReason", "Transcript"]
 
 _LONGEST_LINE = 1024
+#: Output kept, and what a piece of it takes beside its bytes.
+_MOST_SAID_BYTES, _PIECE_BYTES = 64 * 2**20, 100
 
 
 class StopReason(Enum):
@@ -59,3 +61,28 @@ class Output:
     def goes_on(self) -> bool:
         """Whether what comes next on the channel belongs to it: lines are kept whole."""
         return len(self.data) < _LONGEST_LINE and not self.data.endswith(b"\n")
+
+
+@dataclass
+class Transcript:
+    """What firmware said, as far as it fits into the computer's memory.
+
+    Attributes:
+        pieces: in order.
+    """
+
+    pieces: list[Output] = field(default_factory=list)
+    _bytes: int = 0
+
+    def add(self, said: Output) -> None:
+        """Keep a piece, or what of it there is room for: nothing, once there is none."""
+        last = self.pieces[-1] if self.pieces else None
+        goes_on = last is not None and last.channel == said.channel and last.goes_on
+        self._bytes += len(said.data) + (0 if goes_on else _PIECE_BYTES)
+        if self._bytes > _MOST_SAID_BYTES or not said.data:
+            return
+        if last is not None and goes_on:
+            # A line that comes byte by byte is one thing said, or memory would fill with bytes.
+            self.pieces[-1] = Output(said.channel, last.data + said.data, last.cycles)
+        else:
+            self.pieces.append(said)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mcusim.emulator.counting import Counts
+from mcusim.emulator.counts import Counts
 from mcusim.emulator.machine import Machine, Stop
 from mcusim.emulator.names import plain_name
 from mcusim.emulator.timing import ranges

@@ -18,7 +18,7 @@ from mcusim.boards import (
     price,
 )
 from mcusim.emulator.blocks import Block, Ending
-from mcusim.emulator.counting import Counts
+from mcusim.emulator.counts import Counts
 from mcusim.emulator.data_samples import DataSamples
 from mcusim.emulator.memories import Memories
 from mcusim.estimates import PartEstimate
