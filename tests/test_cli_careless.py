@@ -12,7 +12,8 @@ import numba
 import numpy as np
 import pytest
 
-from mcusim import cli
+from mcusim import cli, pricing
+from mcusim.kernels.closest import closest_profile
 from mcusim.kernels.compiled import compiler
 from mcusim.report.numbers import milli
 from mcusim.tflite import write
@@ -248,13 +249,36 @@ def test_thousands_are_written_out():
     assert milli(1e20) == "1e+23"
 
 
-def test_nothing_is_slower_than_a_time_that_is_not_known(capsys):
-    """No kernel of this runtime was counted on this core."""
-    unpriced = ["compare", "conv-32-mnist", "conv-32-mnist", "--board", "raspberry-pi-pico"]
-    unpriced += ["--runtime", "tflm@ncs1.4"]
-    assert cli._run(unpriced) == 0
-    assert "Nothing prices 7 of the layers after" in capsys.readouterr().out
-    assert "slower cannot be judged" in refused(capsys, *unpriced, "--slower", "5")
+def unpriced_kernels(monkeypatch, *names):
+    """As if these kernels had not been counted anywhere."""
+
+    def counted(name, core, build):
+        left_out = any(part in name for part in names)
+        return None if left_out else closest_profile(name, core, build)
+
+    monkeypatch.setattr(pricing, "closest_profile", counted)
+
+
+def test_nothing_is_slower_than_a_time_that_is_not_known(capsys, monkeypatch):
+    unpriced_kernels(monkeypatch, "max_pool")
+    arguments = ["compare", "conv-32-mnist", "conv-32-mnist", "--board", "raspberry-pi-pico"]
+    assert cli._run(arguments) == 0
+    assert "Nothing prices 2 of the layers after" in capsys.readouterr().out
+    assert "slower cannot be judged" in refused(capsys, *arguments, "--slower", "5")
+
+
+def test_a_time_that_is_not_known_is_not_shown_as_zero(capsys, monkeypatch, model):
+    unpriced_kernels(monkeypatch, "")
+    assert cli._run(["run", str(model), *ON_BOARD]) == 0
+    shown = capsys.readouterr().out
+    assert "latency   unknown" in shown
+    assert "RAM " in shown
+
+
+def test_a_runtime_is_not_priced_on_a_core_unlike_those_it_was_counted_on(capsys):
+    arguments = ["run", "conv-32-mnist", "--board", "raspberry-pi-pico"]
+    said = refused(capsys, *arguments, "--runtime", "tflm@ncs1.4")
+    assert "prices only m4, m7 and m33, not m0plus" in said
 
 
 def test_weights_that_do_not_fit_into_ram_are_told(capsys):
@@ -263,3 +287,8 @@ def test_weights_that_do_not_fit_into_ram_are_told(capsys):
     assert "do not fit" not in capsys.readouterr().out
     assert cli._run([*arguments, "--place", "weights=ram"]) == 0
     assert "in RAM do not fit" in capsys.readouterr().out
+
+
+def test_a_place_for_models_that_is_no_folder(capsys, model):
+    said = refused(capsys, "advise", model, *ON_BOARD, "--models", "/dev/full")
+    assert "/dev/full is no folder" in said

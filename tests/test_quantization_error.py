@@ -151,3 +151,9 @@ def test_debug_says_where_the_loss_starts(tmp_path, capsys):
     assert content["schema"] == "mcusim/quantization-error/1"
     assert len(content["layers"]) == len(mcusim.load_model(QUANTIZED).main.nodes)
     assert cli._run(["debug", QUANTIZED, "--float", "lenet-5:float32", "--inputs", str(path)]) == 2
+    capsys.readouterr()
+    np.savez(path, x=x, labels=labels + 100)
+    assert cli._run(command) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "labels must lie in 0 to" in said.err

@@ -38,8 +38,11 @@ def command(
     """
     import mcusim
     from mcusim.advice import Setting, advise
+    from mcusim.errors import InputError
     from mcusim.report.numbers import milli
 
+    if models and models.exists() and not models.is_dir():
+        raise InputError(f"{models} is no folder: the changed models cannot be written into it")
     with console.progress(f"trying changes of {model}"):
         setting = Setting(mcusim.load_model(model), mcusim.load_board(board), runtime, build)
         found = advise(setting, below_s=below)

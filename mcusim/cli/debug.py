@@ -57,10 +57,13 @@ def command(
     import mcusim
     from mcusim.cli.arrays import load_named
     from mcusim.cli.output_files import write_whole
+    from mcusim.verify.classification import check_labels
     from mcusim.verify.quantization_error import quantization_error
 
     graph, exact = mcusim.load_model(model), mcusim.load_model(reference)
     inputs, others = load_named(input_file, [t.name for t in exact.inputs], {_LABELS})
+    if _LABELS in others:
+        check_labels([(exact.name, exact), (graph.name, graph)], inputs, others[_LABELS])
     with console.progress(f"running {graph.name}"):
         found = quantization_error(graph, exact, inputs, runtime=runtime, core=core)
     console.show(

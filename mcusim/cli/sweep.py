@@ -168,7 +168,7 @@ def show(
         console.show(_table(marked[:top]))
     console.show(
         f"{len(rows):,} of {total:,} points keep to the limits, {on_front:,} on the front; "
-        f"{refused:,} were refused, {left_out:,} do not fit or are not priced in full"
+        f"refused: {refused:,}; too large for the board or not priced in full: {left_out:,}"
     )
     if csv_file:
         _save_csv(marked, csv_file)

@@ -92,12 +92,17 @@ def summary_lines(estimate: Estimate) -> list[str]:
     unpriced = sum(not layer.is_priced for layer in estimate.layers)
     missing = f", without {unpriced} layers that nothing prices" if unpriced else ""
     startup = estimate.construct.latency_s + estimate.allocate.latency_s
-    return [
+    time = [
         f"latency   {milli(estimate.latency_s)} ms (90 %: {low} to {high} ms) "
         f"at {estimate.clock_hz / 1e6:g} MHz{missing}",
         f"energy    {milli(estimate.energy_j, 3)} mJ (90 %: {low_mj} to {high_mj} mJ) "
         f"at {board.power.supply_v:g} V",
         *_calibration_lines(estimate),
+    ]
+    if unpriced and unpriced == len(estimate.layers):
+        time = ["latency   unknown, as is energy: nothing prices any of the layers"]
+    return [
+        *time,
         _ram_line(estimate),
         f"flash     {_against(estimate.flash_bytes, board.flash.bytes)}: {_parts(estimate.flash)}",
         *(

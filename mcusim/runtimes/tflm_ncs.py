@@ -6,11 +6,12 @@ published reserves an arena by hand.
 
 from __future__ import annotations
 
+from mcusim.errors import InputError
 from mcusim.graph import Graph
 from mcusim.kernels.tflm_ncs import NAME
 from mcusim.runtimes.dnnruntime import own_calls
 from mcusim.runtimes.plan import FlashPart, LayerPlan, Plan
-from mcusim.runtimes.selection import select
+from mcusim.runtimes.selection import library_configuration, select
 
 __all__ = ["flash", "plan"]
 
@@ -24,10 +25,14 @@ def plan(graph: Graph, core: str, single_rounding: bool) -> Plan:
         single_rounding: there is no such build.
 
     Raises:
-        InputError: there is no such core or build.
+        InputError: there is no such core or build, or no kernel was counted on one like it.
         UnsupportedOperatorError: an operator was not counted.
         ModelError: the graph is inconsistent.
     """
+    if library_configuration(core).simd != "dsp":
+        raise InputError(
+            f"runtime {NAME!r} was counted on an m4 and prices only m4, m7 and m33, not {core}"
+        )
     calls = own_calls(graph, select(NAME, core, single_rounding))
     layers = tuple(LayerPlan(n, calls[n.index]) for n in graph.main.nodes if calls[n.index])
     return Plan(graph, NAME, layers, None, None, None, None)

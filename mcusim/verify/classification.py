@@ -16,7 +16,7 @@ from mcusim.interpreter import Interpreter
 from mcusim.verify.litert import litert_tensors
 from mcusim.verify.quantization_error import quantized_inputs
 
-__all__ = ["LITERT", "Score", "scores"]
+__all__ = ["LITERT", "Score", "check_labels", "scores"]
 
 #: LiteRT's own interpreter, beside mcusim's runtimes.
 LITERT = "litert"
@@ -50,6 +50,8 @@ def scores(
 ) -> Iterator[Score]:
     """Run a labelled data set in parts, on all cores; each part's score as it is done.
 
+    The labels are those that :func:`check_labels` accepts.
+
     Args:
         ways: name, model and runtime of each; the runtime may be :data:`LITERT`.
         inputs: float32 arrays with a leading axis of inferences.
@@ -61,18 +63,8 @@ def scores(
         InputError: labels fit neither the inputs nor the model's output.
         ModelError: a runtime cannot run a model.
     """
-    labels = np.asarray(labels).reshape(-1)
-    count = len(inputs[0]) if inputs else 0
-    if labels.dtype.kind not in "iu":
-        raise InputError(f"labels are whole numbers, the classes, not {labels.dtype}")
-    if len(labels) != count:
-        raise InputError(f"{count} inputs need as many whole numbers as labels, not {len(labels)}")
-    for name, graph, _ in ways:
-        classes = graph.outputs[0].elements
-        if count and not 0 <= labels.min() <= labels.max() < max(classes, 2):
-            raise InputError(f"{name}: labels must lie in 0 to {classes - 1}, one for each output")
-        if classes < 2:
-            raise InputError(f"{name}: an output of one element tells no class")
+    labels = check_labels([(name, graph) for name, graph, _ in ways], inputs, labels)
+    count = len(labels)
     parts = [slice(i, i + _PART) for i in range(0, count, _PART)]
     work = [(way, part) for way in ways for part in parts]
     workers = min(processes or os.cpu_count() or 1, len(work))
@@ -91,6 +83,34 @@ def scores(
                 yield future.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def check_labels(
+    models: Sequence[tuple[str, Graph]], inputs: Sequence[Array], labels: Array
+) -> Array:
+    """Labels in one row, where they fit the inputs and what the models tell apart.
+
+    Args:
+        models: name and graph of each classifier.
+        inputs: arrays with a leading axis of inferences.
+        labels: the class of each inference, integers, any shape of as many elements.
+
+    Raises:
+        InputError: they are no whole numbers, not as many as inputs, or no class of a model.
+    """
+    labels = np.asarray(labels).reshape(-1)
+    count = len(inputs[0]) if inputs else 0
+    if labels.dtype.kind not in "iu":
+        raise InputError(f"labels are whole numbers, the classes, not {labels.dtype}")
+    if len(labels) != count:
+        raise InputError(f"{count} inputs need as many whole numbers as labels, not {len(labels)}")
+    for name, graph in models:
+        classes = graph.outputs[0].elements
+        if count and not 0 <= labels.min() <= labels.max() < max(classes, 2):
+            raise InputError(f"{name}: labels must lie in 0 to {classes - 1}, one for each output")
+        if classes < 2:
+            raise InputError(f"{name}: an output of one element tells no class")
+    return labels
 
 
 def _score(way: tuple[str, Graph, str], inputs: Sequence[Array], labels: Array, core: str) -> Score:

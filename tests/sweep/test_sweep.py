@@ -270,7 +270,7 @@ def test_the_best_are_shown_and_saved(tmp_path: Path) -> None:
     )
     assert shown.exit_code == 0
     assert "4 of 6 points keep to the limits" in shown.stdout
-    assert "2 were refused" in shown.stdout
+    assert "refused: 2;" in shown.stdout
     with saved.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 4
