@@ -13,43 +13,18 @@ from pathlib import Path
 
 from mcusim.boards import Board, load_board
 from mcusim.calibration.bench_price import DEVICE, ExecutedBench
-from mcusim.calibration.board_fit import Parameters, Run, TimeFit, fit_time
+from mcusim.calibration.board_fit import TimeFit, fit_time
 from mcusim.calibration.current_fit import CurrentFit, PoweredRun, fit_currents
 from mcusim.calibration.measurements import Measurement, MeasurementFile, read_measurements
-from mcusim.errors import InputError, McusimError
-from mcusim.estimates import Estimate, PartEstimate
-from mcusim.estimator import estimate
-from mcusim.models import load_model
+from mcusim.calibration.priced_measurements import (
+    CalibrationLine,
+    PricedMeasurement,
+    start_parameters,
+    unscaled_board,
+)
+from mcusim.errors import InputError
 
 __all__ = ["BoardCalibration", "CalibrationLine", "CurrentFit", "calibrate"]
-
-#: Measured over predicted beyond this either way is a wrong unit, not a board.
-_ABSURD = 20.0
-
-
-@dataclass(frozen=True)
-class CalibrationLine:
-    """One run beside its predictions.
-
-    Attributes:
-        measurement: what was measured.
-        software: runtime and build.
-        clock_hz: clock of the core.
-        macs: multiply-accumulates.
-        before_s: predicted by the board as it was.
-        after_s: predicted by the fitted one.
-        left_out_s: predicted by the fit of the other networks; None where there is no other.
-        is_outlier: whether no parameter explains it.
-    """
-
-    measurement: Measurement
-    software: str
-    clock_hz: float
-    macs: int
-    before_s: float
-    after_s: float
-    left_out_s: float | None
-    is_outlier: bool
 
 
 @dataclass(frozen=True)
@@ -138,7 +113,7 @@ class BoardCalibration:
     def report(self) -> tuple[str, ...]:
         """What was fitted, the residuals, the error on what was left out, and the interval."""
         fit, parameters = self.fit, vars(self.fit.parameters)
-        start = vars(_start(self.board))
+        start = vars(start_parameters(self.board))
         said = [
             f"fitted {name}: {start[name]:.4g} -> {parameters[name]:.4g}" for name in fit.fitted
         ]
@@ -210,13 +185,13 @@ def calibrate(
         replace(row, runtime=row.runtime or runtime, build=row.build or build)
         for row in source.rows
     )
-    start = _start(held)
+    start = start_parameters(held)
     many = len({row.model for row in rows}) > 1
-    executed = ExecutedBench(_unscaled(held))
+    executed = ExecutedBench(unscaled_board(held))
     found = [
-        _Priced.executed(held, row, source.name, many, executed)
+        PricedMeasurement.executed(held, row, source.name, many, executed)
         if row.runtime == DEVICE
-        else _Priced.of(held, row, source.name, many)
+        else PricedMeasurement.of(held, row, source.name, many)
         for row in rows
     ]
     fit = fit_time([priced.run for priced in found], start, _half_width(held))
@@ -226,140 +201,6 @@ def calibrate(
     notes += [*(current.notes if current else ()), *source.notes]
     refused = _refusal(held, fit, lines)
     return BoardCalibration(held, str(board), source, fit, current, lines, refused, tuple(notes))
-
-
-@dataclass(frozen=True)
-class _Priced:
-    """A run with what the model of the board says of it."""
-
-    measurement: Measurement
-    run: Run
-    clock_hz: float
-    macs: int
-
-    @classmethod
-    def of(cls, board: Board, row: Measurement, file: str, many: bool) -> _Priced:
-        where = row.place(file)
-        plain = _unscaled(board)
-        assert row.runtime is not None and row.build is not None
-        try:
-            graph = load_model(row.model)
-            found = estimate(
-                graph,
-                plain,
-                row.runtime,
-                row.build,
-                clock_hz=row.clock_hz,
-                placement={"weights": row.weights} if row.weights else None,
-            )
-        except McusimError as error:
-            raise InputError(f"{where}: {error}") from None
-        row = replace(row, runtime=found.runtime)  # as estimates call it
-        parts, macs = _measured_parts(found, row, where)
-        causes = [part.cycles_by_cause for part in parts]
-        run = Run(
-            row.model if many else (row.model, row.layer),
-            row.latency_s * found.clock_hz,
-            sum(cause.core + cause.working for cause in causes),
-            sum(cause.fetch for cause in causes),
-            sum(cause.data for cause in causes),
-        )
-        priced = cls(row, run, found.clock_hz, macs)
-        priced.check_units(board, where)
-        return priced
-
-    @classmethod
-    def executed(
-        cls, board: Board, row: Measurement, file: str, many: bool, bench: ExecutedBench
-    ) -> _Priced:
-        """A row of the bench firmware, which is executed instead of estimated."""
-        assert row.build is not None
-        try:
-            cause = bench.cycles(row.model, row.layer, row.build, row.clock_hz)
-        except McusimError as error:
-            raise InputError(f"{row.place(file)}: {error}") from None
-        clock_hz = row.clock_hz or board.clock.default_hz
-        run = Run(
-            row.model if many else (row.model, row.layer),
-            row.latency_s * clock_hz,
-            cause.core,
-            cause.fetch,
-            cause.data,
-        )
-        priced = cls(row, run, clock_hz, 0)
-        priced.check_units(board, row.place(file))
-        return priced
-
-    def cycles(self, parameters: Parameters) -> float:
-        run, p = self.run, parameters
-        waits = p.fetch_wait_scale * run.fetch + p.constant_wait_scale * run.constants
-        return p.time_scale * (run.core + waits)
-
-    def check_units(self, board: Board, where: str) -> None:
-        """Raise InputError where a time or an energy cannot be what its column says."""
-        row, expected_s = self.measurement, self.cycles(_start(board)) / self.clock_hz
-        each = f", {self.run.measured / self.macs:,.3g} cycles a MAC" if self.macs else ""
-        _check_unit(where, f"a latency of {row.latency_s:.4g} s{each}", row.latency_s / expected_s)
-        if row.energy_j is not None:
-            power = board.power.with_supply(row.supply_v)
-            ratio = row.energy_j / row.latency_s / power.active_w(self.clock_hz)
-            _check_unit(where, f"an energy of {row.energy_j:.4g} J", ratio)
-
-    def line(self, fit: TimeFit, index: int, board: Board, start: Parameters) -> CalibrationLine:
-        row = self.measurement
-        left_out = fit.left_out[index] if fit.left_out else None
-        return CalibrationLine(
-            row,
-            f"{row.runtime} {row.build}",
-            self.clock_hz,
-            self.macs,
-            self.cycles(start) / self.clock_hz,
-            row.latency_s / math.exp(fit.residuals[index]),
-            None if left_out is None else row.latency_s / math.exp(left_out),
-            index in fit.outliers,
-        )
-
-
-def _measured_parts(
-    found: Estimate, row: Measurement, where: str
-) -> tuple[Sequence[PartEstimate], int]:
-    layers = found.layers
-    if row.layer is not None:
-        layers = tuple(layer for layer in layers if layer.index == row.layer)
-        if not layers:
-            raise InputError(f"{where}, column layer: {found.model} has no operator {row.layer}")
-    for layer in layers:
-        if not layer.is_priced:
-            raise InputError(
-                f"{where}: nothing prices operator {layer.index} ({layer.operator}) of "
-                f"{found.model} with {row.runtime}, so that its time cannot be compared"
-            )
-    parts = layers if row.layer is not None else (*layers, found.invoke)
-    if not sum(part.cycles for part in parts):
-        raise InputError(f"{where}: {found.model} is predicted to take no time")
-    return parts, sum(layer.macs for layer in layers)
-
-
-def _check_unit(where: str, what: str, ratio: float) -> None:
-    if 1 / _ABSURD < ratio < _ABSURD:
-        return
-    thousands = round(math.log10(ratio) / 3)
-    looks = f"; it looks like a unit that is wrong by 1e{3 * thousands}" if thousands else ""
-    raise InputError(f"{where}: {what}, is {ratio:.3g} times what is predicted{looks}")
-
-
-def _unscaled(board: Board) -> Board:
-    """The board with what the parameters of the fit multiply, each of them 1."""
-    every = board.core.uncalibrated.model_copy(update={"time_scale": 1.0})
-    core = board.core.model_copy(update={"uncalibrated": every})
-    return board.model_copy(update={"calibration": None, "core": core})
-
-
-def _start(board: Board) -> Parameters:
-    held = board.calibration
-    if held is None:
-        return Parameters(board.core.uncalibrated.time_scale, 1.0, 1.0)
-    return Parameters(held.time_scale, held.fetch_wait_scale, held.constant_wait_scale)
 
 
 def _half_width(board: Board) -> float:
@@ -393,7 +234,7 @@ def _refusal(board: Board, fit: TimeFit, lines: Sequence[CalibrationLine]) -> st
     return ""
 
 
-def _current(board: Board, found: Sequence[_Priced]) -> CurrentFit | None:
+def _current(board: Board, found: Sequence[PricedMeasurement]) -> CurrentFit | None:
     """Supply currents; None without energies."""
     power = board.power
     # The factors on power that the board ships with by software are forgotten by what is written.
