@@ -13,11 +13,9 @@ from mcusim.boards import (
     Bounds,
     Power,
     Regulator,
-    half_width,
     widened,
     without_fpu,
 )
-from mcusim.boards.bounds import Range
 from mcusim.closed_estimates import by_factor, nothing_known
 from mcusim.errors import InputError, ModelError
 from mcusim.estimates import (
@@ -28,7 +26,7 @@ from mcusim.estimates import (
 )
 from mcusim.graph import Graph
 from mcusim.kernels.contract import KernelCall
-from mcusim.pricing import Pricing
+from mcusim.pricing import Pricing, with_intervals
 from mcusim.runtimes import (
     FlashPart,
     Plan,
@@ -128,7 +126,7 @@ def estimate(
         build,
         rate_hz,
         places,
-        _bounded(layers, time, energy),
+        with_intervals(layers, time, energy),
         invoke,
         pricing.part(_known(planned.construct)),
         pricing.part(_known(planned.allocate)),
@@ -194,7 +192,7 @@ def _closed(
         CLOSED_BUILD,
         rate_hz,
         places,
-        _bounded(layers, time, energy),
+        with_intervals(layers, time, energy),
         nothing_known(),
         nothing_known(),
         nothing_known(),
@@ -289,22 +287,6 @@ def _placement(board: Board, given: Mapping[str, str]) -> dict[str, str]:
 def _suggestion(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
-
-
-def _bounded(
-    layers: Iterable[LayerEstimate], time: Range, energy: Range
-) -> tuple[LayerEstimate, ...]:
-    """The layers with intervals: their network's, and what a layer differs by beside it."""
-    apart = half_width("layer", "in network")
-    times, energies = widened(time, apart), widened(energy, apart)
-    return tuple(
-        replace(
-            layer,
-            latency_interval_s=(times[0] * layer.latency_s, times[1] * layer.latency_s),
-            energy_interval_j=(energies[0] * layer.energy_j, energies[1] * layer.energy_j),
-        )
-        for layer in layers
-    )
 
 
 def _flash_interval(

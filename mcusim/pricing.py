@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mcusim.boards import Board, Cycles, MemoryTraffic, external_energy_j, price
+from mcusim.boards import (
+    Board,
+    Cycles,
+    MemoryTraffic,
+    external_energy_j,
+    half_width,
+    price,
+    widened,
+)
+from mcusim.boards.bounds import Range
 from mcusim.estimates import LayerEstimate, PartEstimate, TensorSummary
 from mcusim.graph import Node, Tensor
 from mcusim.instruction_mix import InstructionMix
@@ -14,7 +23,7 @@ from mcusim.kernels.contract import KernelCall
 from mcusim.layer_traffic import code_traffic, layer_traffic
 from mcusim.runtimes import LayerPlan
 
-__all__ = ["Pricing"]
+__all__ = ["Pricing", "with_intervals"]
 
 
 @dataclass(frozen=True)
@@ -123,3 +132,25 @@ def _summary(tensor: Tensor) -> TensorSummary:
 
 def _joined(words: Iterable[str]) -> str:
     return " + ".join(dict.fromkeys(word for word in words if word))
+
+
+def with_intervals(
+    layers: Iterable[LayerEstimate], time: Range, energy: Range
+) -> tuple[LayerEstimate, ...]:
+    """Layers with their 90 % intervals: their network's, and what a layer differs by beside it.
+
+    Args:
+        layers: each with its time and energy.
+        time: bounds of the network's time, as factors.
+        energy: the same of its energy.
+    """
+    apart = half_width("layer", "in network")
+    times, energies = widened(time, apart), widened(energy, apart)
+    return tuple(
+        replace(
+            layer,
+            latency_interval_s=(times[0] * layer.latency_s, times[1] * layer.latency_s),
+            energy_interval_j=(energies[0] * layer.energy_j, energies[1] * layer.energy_j),
+        )
+        for layer in layers
+    )

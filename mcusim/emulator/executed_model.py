@@ -21,6 +21,7 @@ from mcusim.graph import Array, Graph, Node, Tensor
 from mcusim.interpreter import run
 from mcusim.kernels.contract import KernelCall
 from mcusim.layer_traffic import layer_traffic
+from mcusim.pricing import with_intervals
 from mcusim.runtimes import plan
 from mcusim.tflite import read
 
@@ -126,7 +127,7 @@ def executed_estimate(
         board=machine.board,
         build=EXECUTED,
         clock_hz=machine.clock_hz,
-        layers=layers,
+        layers=with_intervals(layers, time, energy),
         invoke=invoke,
         latency_interval_s=(latency_s * time[0], latency_s * time[1]),
         energy_interval_j=(energy_j * energy[0], energy_j * energy[1]),

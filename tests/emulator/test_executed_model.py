@@ -68,6 +68,11 @@ def test_equal_bits_and_what_was_executed() -> None:
         layer.executed.cycles + found.executed.invoke.cycles
     )
     assert found.executed.to_dict()["build"] == "executed"
+    for low_high, value in (
+        (found.executed.layers[0].latency_interval_s, layer.executed.latency_s),
+        (found.executed.layers[0].energy_interval_j, layer.executed.energy_j),
+    ):
+        assert 0 < low_high[0] < value < low_high[1]
 
 
 def test_a_wrong_bit_is_found() -> None:
