@@ -3,8 +3,9 @@
 ``calibration/counted/tflm_models.zip`` holds the models, and the inputs they were given where an
 operator's loops depend on data; ``tflm_operators.csv.gz`` what each operator executed, and
 ``tflm_cmsis_nn_operators.csv.gz`` the same in builds with CMSIS-NN; inputs on which only its loops
-depend are in ``tflm_cmsis_nn_inputs.zip``. The models were drawn to vary what the shared ones leave
-alone: ranks, broadcast shapes, odd extents.
+depend are in ``tflm_cmsis_nn_inputs.zip``, models counted in these builds alone, with their inputs,
+in ``tflm_cmsis_nn_models.zip``. The models were drawn to vary what the shared ones leave alone:
+ranks, broadcast shapes, odd extents.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Collection, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -27,10 +29,11 @@ from mcusim.tflite import read
 
 __all__ = ["OWN_SOURCE", "own_models", "own_models_with_data", "own_rows", "own_sha256"]
 
-OWN_SOURCE = "1,838 more models of our own, drawn at random, counted in the same way"
+OWN_SOURCE = "more models of our own, drawn at random, counted in the same way"
 
 _ROWS, _MODELS = "tflm_operators.csv.gz", "tflm_models.zip"
 _CMSIS_NN_ROWS, _CMSIS_NN_INPUTS = "tflm_cmsis_nn_operators.csv.gz", "tflm_cmsis_nn_inputs.zip"
+_CMSIS_NN_MODELS = "tflm_cmsis_nn_models.zip"
 
 
 def own_rows(kernels: str = "ref") -> list[CountedRow]:
@@ -55,10 +58,11 @@ def own_rows(kernels: str = "ref") -> list[CountedRow]:
 
 def own_models() -> Iterator[tuple[str, Graph]]:
     """The models by id."""
-    with zipfile.ZipFile(data_path("calibration", "counted", _MODELS)) as archive:
-        for name in sorted(archive.namelist()):
-            if name.endswith(".tflite"):
-                yield name.removesuffix(".tflite"), read(archive.read(name), name)
+    for file in (_MODELS, _CMSIS_NN_MODELS):
+        with zipfile.ZipFile(data_path("calibration", "counted", file)) as archive:
+            for name in sorted(archive.namelist()):
+                if name.endswith(".tflite"):
+                    yield name.removesuffix(".tflite"), read(archive.read(name), name)
 
 
 def own_models_with_data(only: Collection[str]) -> Iterator[tuple[str, Graph]]:
@@ -68,18 +72,16 @@ def own_models_with_data(only: Collection[str]) -> Iterator[tuple[str, Graph]]:
         only: operators whose loops depend on data.
     """
     folder = data_path("calibration", "counted")
-    with (
-        zipfile.ZipFile(folder / _MODELS) as archive,
-        zipfile.ZipFile(folder / _CMSIS_NN_INPUTS) as more,
-    ):
-        here = frozenset(archive.namelist())
+    with ExitStack() as stack:
+        files = (_MODELS, _CMSIS_NN_INPUTS, _CMSIS_NN_MODELS)
+        archives = [stack.enter_context(zipfile.ZipFile(folder / file)) for file in files]
+        homes = {name: archive for archive in archives for name in archive.namelist()}
         for name, graph in own_models():
             main = graph.main
             if main.operators[0].name not in only:
                 continue
-            source = archive if f"{name}.in0.npy" in here else more
             given = {
-                index: np.load(io.BytesIO(source.read(f"{name}.in{k}.npy")))
+                index: np.load(io.BytesIO(homes[f"{name}.in{k}.npy"].read(f"{name}.in{k}.npy")))
                 for k, index in enumerate(main.inputs)
             }
             tensors = tuple(replace(t, data=given.get(t.index, t.data)) for t in main.tensors)
@@ -92,7 +94,7 @@ def own_sha256(kernels: str = "ref") -> dict[str, str]:
     Args:
         kernels: ``"ref"``, or ``"cmsis"`` to name the builds of TFLM with CMSIS-NN, too.
     """
-    more = (_CMSIS_NN_ROWS, _CMSIS_NN_INPUTS) if kernels == "cmsis" else ()
+    more = (_CMSIS_NN_ROWS, _CMSIS_NN_INPUTS, _CMSIS_NN_MODELS) if kernels == "cmsis" else ()
     return {
         name: hashlib.sha256(data_path("calibration", "counted", name).read_bytes()).hexdigest()
         for name in (_ROWS, _MODELS, *more)
