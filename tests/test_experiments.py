@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -71,6 +72,21 @@ def test_reproduce_prints_verdicts_and_saves_plots(tmp_path, capsys):
     assert "did you mean 'heim'" in capsys.readouterr().err
     with pytest.raises(InputError):
         reproduce("nothing")
+
+
+def test_plots_without_matplotlib_are_refused_before_anything_is_printed(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert cli._run(["reproduce", "heim", "--plots", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert "mcusim[plots]" in said.err
+    assert said.out == ""
+
+
+def test_every_plot_of_the_pages_is_one_of_an_experiment():
+    drawn = {f"{figure.name}.svg" for name in names() for figure in reproduce(name).figures}
+    assert {path.name for path in (DOCS / "plots").iterdir()} == drawn
 
 
 def test_a_trained_network_keeps_its_accuracy_through_quantization():

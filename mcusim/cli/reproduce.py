@@ -31,10 +31,13 @@ def command(name: str | None, plots: Path | None) -> None:
     """
     from mcusim.experiments import names, reproduce
     from mcusim.experiments.pages import summary_lines
+    from mcusim.experiments.plots import check_plotting
 
     if name is None:
         console.show("\n".join(names()))
         return
+    if plots:
+        check_plotting()
     with console.progress(f"reproducing {name}"):
         found = reproduce(name)
     console.show(found.title)

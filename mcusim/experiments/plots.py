@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 
 from mcusim.errors import InputError
 from mcusim.experiments.reproduction import Figure
 
-__all__ = ["plot_svg"]
+__all__ = ["check_plotting", "plot_svg"]
+
+
+def check_plotting() -> None:
+    """See to it that plots can be drawn before a long run ends in that complaint.
+
+    Raises:
+        InputError: Matplotlib is not installed.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InputError("plots need Matplotlib: pip install 'mcusim[plots]'")
 
 
 def plot_svg(figure: Figure) -> str:
@@ -19,11 +30,10 @@ def plot_svg(figure: Figure) -> str:
     Raises:
         InputError: Matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure as Canvas
-    except ImportError:
-        raise InputError("plots need Matplotlib: pip install 'mcusim[plots]'") from None
+    check_plotting()
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure as Canvas
+
     with rc_context({"svg.hashsalt": figure.name, "svg.fonttype": "none"}):
         canvas = Canvas(figsize=(7, 4), layout="constrained")
         axes = canvas.add_subplot()
