@@ -89,7 +89,7 @@ class RegisterTable(_Strict):
     Attributes:
         at: offset from the peripheral's base.
         count: how many registers of this kind follow each other.
-        reset: value after reset.
+        reset: value after reset; of registers that follow each other, several are repeated.
         writable: bits that a write changes.
         ones: bits that always read as one.
         follows: bits that read as others do, as :func:`parse_follow` reads them.
@@ -115,7 +115,7 @@ class RegisterTable(_Strict):
 
     at: Annotated[int, Field(ge=0, lt=0x1000_0000)]
     count: Annotated[int, Field(ge=1, le=1024)] = 1
-    reset: _Word = 0
+    reset: _Word | Annotated[tuple[_Word, ...], Field(min_length=1)] = 0
     writable: _Word = 0xFFFF_FFFF
     ones: _Word = 0
     follows: tuple[str, ...] = ()
@@ -141,6 +141,12 @@ class RegisterTable(_Strict):
         for rule in self.follows:
             parse_follow(rule)
         return self
+
+    def reset_of(self, number: int) -> int:
+        """Value after reset of one of the registers that follow each other, from 0."""
+        if isinstance(self.reset, int):
+            return self.reset
+        return self.reset[number % len(self.reset)]
 
     @property
     def parsed_follows(self) -> tuple[Follow, ...]:

@@ -81,7 +81,10 @@ class RegisterBank:
     def reset(self) -> None:
         """As after reset of the chip."""
         self._busy_until = 0
-        self.values = {offset: register.reset for offset, register in self._known.items()}
+        self.values = {
+            offset: register.reset_of((offset - register.at) // 4)
+            for offset, register in self._known.items()
+        }
 
     def tick(self, cycles: float) -> float | None:
         """Nothing by itself: what is due stands in the timeline of the chip."""

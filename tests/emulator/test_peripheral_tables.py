@@ -125,6 +125,11 @@ def test_writes_that_set_clear_and_flip(tmp_path: Path) -> None:
     assert (read(machine, 32), read(machine, 32)) == (3, 2)
 
 
+def test_registers_that_follow_each_other_repeat_their_values_after_reset(tmp_path: Path) -> None:
+    machine = bus(tmp_path, "CH = { at = 0, count = 5, reset = [0, 0x100] }")
+    assert [read(machine, 4 * i) for i in range(5)] == [0, 0x100, 0, 0x100, 0]
+
+
 def test_parts_of_a_register(tmp_path: Path) -> None:
     machine = bus(tmp_path, "R = { at = 0, reset = 0x11223344 }")
     machine.bus.write(_BASE + 1, 1, 0xAA)
