@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import nnls
+from scipy.optimize import lsq_linear, nnls
 
 from mcusim.calibration.level_fit import Floats
 from mcusim.instruction_mix import CLASSES, FIELDS
@@ -14,6 +14,10 @@ __all__ = ["classes_of"]
 _STEPS = 1000
 #: A class with less than this share of a level is left out of it: steps leave crumbs.
 _CRUMB = 0.003
+#: Branches that a turn of a level may spare at most.
+_FEWER_TAKEN = 2.0
+#: Pull of taken branches towards none, relative to columns of unit norm.
+_TAKEN_RIDGE = 1e-8
 #: What is counted beside the classes, and the classes each of which is at least one of it.
 _AT_LEAST = {
     "load_accesses": [n for n in CLASSES if n.startswith(("load_", "float_load"))],
@@ -46,10 +50,25 @@ def classes_of(turns: Floats, counts: Floats, per_level: Floats) -> Floats:
     for position in range(len(CLASSES), len(FIELDS)):
         classes = [FIELDS.index(name) for name in _AT_LEAST.get(FIELDS[position], ())]
         least = found[:, classes].sum(axis=1)
+        if FIELDS[position] == "taken_conditional":
+            found[:, position] = _taken(system, targets[:, position], norms)
+            continue
         beyond, _ = nnls(system, targets[:, position] - system @ least)
         found[:, position] = least + beyond
     per_turn: Floats = found / norms[:, np.newaxis]
     return per_turn
+
+
+def _taken(system: Floats, targets: Floats, norms: Floats) -> Floats:
+    """Conditional branches taken by a turn of each level, which may be fewer than without it.
+
+    The last turn of a loop takes none, and where a condition holds a branch may be passed by that
+    is taken otherwise.
+    """
+    weights = np.vstack([system, np.sqrt(_TAKEN_RIDGE) * np.eye(len(norms))])
+    aims = np.concatenate([targets, np.zeros(len(norms))])
+    found: Floats = lsq_linear(weights, aims, (-_FEWER_TAKEN * norms, np.inf)).x
+    return found
 
 
 def _divided(system: Floats, targets: Floats, sums: Floats) -> Floats:

@@ -117,7 +117,8 @@ class LibraryFit:
         build: ``"<core>.<build>"``.
         observations: the counted runs.
         fit_errors: their relative errors in the fit, signed.
-        errors: the same for each run when kept out of the fit.
+        errors: the same for each run when kept out of the fit, its data not known.
+        errors_on_data: the same with its data known.
         predicted: instructions by class as fitted, shape ``(runs, classes)``.
         profiles: by name.
     """
@@ -126,6 +127,7 @@ class LibraryFit:
     observations: tuple[Observation, ...]
     fit_errors: Floats
     errors: Floats
+    errors_on_data: Floats
     predicted: Floats
     profiles: Mapping[str, ProfileFit]
 
@@ -197,12 +199,13 @@ def _fit(observations: Sequence[Observation], known: Mapping[str, ProfileFit]) -
     parts = _Parts.of(observations, columns)
     prior = _prior(columns, known, observations[0].build)
     per_level = parts.fit(np.arange(len(observations)), prior, columns)
-    held_out = np.full(len(observations), np.nan)
+    held_out, on_data = np.full((2, len(observations)), np.nan)
     for fold in folds([o.id for o in observations]):
         rest = np.setdiff1d(np.arange(len(observations)), fold)
         if rest.size:
             seen = parts.fit(rest, prior, columns)
             held_out[fold] = expected[fold] @ seen / totals[fold] - 1.0
+            on_data[fold] = turns[fold] @ seen / totals[fold] - 1.0
     per_turn = classes_of(turns, counts, per_level)
     profiles = {}
     for profile, names in levels.items():
@@ -221,6 +224,7 @@ def _fit(observations: Sequence[Observation], known: Mapping[str, ProfileFit]) -
         tuple(observations),
         turns @ per_level / totals - 1.0,
         held_out,
+        on_data,
         turns @ per_turn,
         profiles,
     )

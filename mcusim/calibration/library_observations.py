@@ -10,6 +10,7 @@ import numpy as np
 from mcusim.calibration.counted import CountedSet, build_of, vector_of
 from mcusim.calibration.library_fit import Observation
 from mcusim.calibration.library_rows import LibrarySet
+from mcusim.calibration.own_calls import own_calls
 from mcusim.calibration.own_counts import own_models, own_models_with_data, own_rows
 from mcusim.errors import McusimError
 from mcusim.graph import DType, Node
@@ -66,7 +67,9 @@ def library_observations(counted: LibrarySet) -> Iterator[tuple[Generation, Obse
             calls[key] = CASES[case.op](given, configuration)
         return calls[key]
 
-    for row in counted.rows(with_functions=True):
+    ours = own_calls()
+    names = {row.case.id for row in ours}
+    for row in chain(counted.rows(with_functions=True), ours):
         if row.case.op in CASES:
             found = priced(row.case, row.configuration, True)
             if found:
@@ -74,7 +77,7 @@ def library_observations(counted: LibrarySet) -> Iterator[tuple[Generation, Obse
                     row.configuration.generation,
                     Observation(
                         f"{row.case.id} {row.case.entry}".rstrip(),
-                        row.case.op,
+                        f"own {row.case.op}" if row.case.id in names else row.case.op,
                         row.build,
                         found,
                         priced(row.case, row.configuration, False),

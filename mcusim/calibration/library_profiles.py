@@ -32,6 +32,7 @@ from mcusim.calibration.library_observations import (
     tflm_observations,
 )
 from mcusim.calibration.library_rows import LibrarySet
+from mcusim.calibration.own_calls import OWN_CALLS, own_calls_sha256
 from mcusim.calibration.own_counts import OWN_SOURCE, own_sha256
 from mcusim.calibration.profile_file import FittedBuild, FittedProfile, profile_text
 from mcusim.instruction_mix import CLASSES, FIELDS
@@ -41,7 +42,7 @@ __all__ = ["fit_all", "main"]
 
 _SOURCE = (
     "fitted on instructions counted in executed binaries, arm-none-eabi-gcc 12.2.1: calls of "
-    f"CMSIS-NN alone, and of TFLM with it; and {OWN_SOURCE}"
+    f"CMSIS-NN alone, and of TFLM with it; and {OWN_CALLS} and {OWN_SOURCE}"
 )
 _FILES = (
     "cmsis_nn_kernels.csv",
@@ -220,7 +221,9 @@ def profiles_of(
     results: Sequence[tuple[str, LibraryFit]], counted: CountedSet
 ) -> list[FittedProfile]:
     """The profile files that the fits make."""
-    dataset = {name: counted.sha256(name) for name in _FILES} | own_sha256("cmsis")
+    dataset = (
+        {name: counted.sha256(name) for name in _FILES} | own_sha256("cmsis") | own_calls_sha256()
+    )
     mixes = {
         (name, fit.build): np.sum([o.vector for o in fit.observations if _calls(o, name)], axis=0)
         for _, fit in results

@@ -24,7 +24,7 @@ from mcusim.kernels.cmsis_nn.contract import (
     LibraryCase,
 )
 
-__all__ = ["LIBRARY_COLUMNS", "LibraryRow", "LibrarySet", "library_vector"]
+__all__ = ["LIBRARY_COLUMNS", "LibraryRow", "LibrarySet", "library_build", "library_vector"]
 
 #: Columns of ``cmsis_nn_kernels.csv`` that make up each class of mcusim's; what is absent is 0.
 #: A ``pop`` into the program counter stands in two of them, ``ldm`` and ``bx_ret``:
@@ -126,19 +126,19 @@ class LibrarySet:
         newest, older = self._cases("cases.csv"), self._cases("cases_old.csv")
         for row in self._read(self.folder / "cmsis_nn_kernels.csv"):
             if row["id"] in newest:
-                build, configuration = _build(row["build"])
+                build, configuration = library_build(row["build"])
                 named = functions.get((row["id"], row["build"]), "")
                 case = newest[row["id"]]
                 yield LibraryRow(case, configuration, build, library_vector(row), named)
         for row in self._read(self.folder / "cmsis_nn_kernels_m55.csv"):
             if row["id"] in newest:
-                build, configuration = _build(row["build"])
+                build, configuration = library_build(row["build"])
                 total = np.array([float(row["n_instr_approx"])])
                 yield LibraryRow(newest[row["id"]], configuration, build, total)
         entries: dict[tuple[str, str], LibraryCase] = {}
         for row in self._read(self.folder / "cmsis_nn_kernels_old.csv"):
             if row["id"] in older:
-                build, configuration = _build(row["build"])
+                build, configuration = library_build(row["build"])
                 case = older[row["id"]]
                 key = (case.id, row["entry"])
                 if key not in entries:
@@ -195,7 +195,7 @@ class LibrarySet:
             yield from csv.DictReader(file)
 
 
-def _build(name: str) -> tuple[str, Configuration]:
+def library_build(name: str) -> tuple[str, Configuration]:
     """Key and configuration of a build: ``"m4_O3_2020"``, ``"m4_O3_asm"``, ``"m55_O3"``."""
     core, flag, *rest = name.split("_")
     generation = rest[0] if rest and rest[0] in _GENERATIONS else "2026"

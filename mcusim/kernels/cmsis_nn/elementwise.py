@@ -19,6 +19,7 @@ from mcusim.kernels.cmsis_nn.contract import (
     profile_name,
 )
 from mcusim.kernels.cmsis_nn.elementwise_arithmetic import (
+    Flags,
     Product,
     Sum,
     operands_of,
@@ -75,9 +76,9 @@ def elementwise_trips(elements: int, dtype: DType, simd: Simd) -> dict[str, floa
     """Turns of the loops of ``arm_elementwise_add_s8`` and its like."""
     if simd == "mve":
         return {"call": 1, "vector": -(-elements // _MVE_LANES)}
-    if dtype is DType.INT8 and simd == "none":
+    step = _together(dtype, simd)
+    if step == 1:
         return {"call": 1, "element": elements}
-    step = 4 if dtype is DType.INT8 else 2
     groups, tail = divmod(elements, step)
     trips: dict[str, float] = {
         "call": 1,
@@ -89,6 +90,62 @@ def elementwise_trips(elements: int, dtype: DType, simd: Simd) -> dict[str, floa
     return trips | {f"left_{left}": tail == left for left in range(step)}
 
 
+def _together(dtype: DType, simd: Simd) -> int:
+    """Elements that a turn of the loop takes, but with MVE."""
+    if dtype is DType.INT8:
+        return 1 if simd == "none" else 4
+    return 2
+
+
+def _branch_trips(
+    elements: int, step: int, arithmetic: Sum | Product, operands: tuple[Array, Array], known: bool
+) -> dict[str, float]:
+    """How often conditions hold on which the compiled code may branch.
+
+    A compiler branches at some lanes of a group and not at others, so each lane counts apart.
+
+    Args:
+        elements: of an operand.
+        step: elements of a group.
+        arithmetic: of the layer.
+        operands: stored values of both, one dimension each.
+        known: they are those of the layer in their order, not others that are as likely.
+    """
+    grouped = elements // step * step if step > 1 else 0
+    branches = arithmetic.branches(*operands)
+
+    def times(flags: Flags, lane: slice) -> float:
+        if known:
+            return float(flags[lane].sum())
+        return float(flags.mean()) * len(range(elements)[lane])
+
+    every = slice(0, elements)
+    trips = {
+        "clamped_low": times(branches.low, every),
+        "clamped_high": times(branches.high, every),
+        "within": times(~(branches.low | branches.high), every),
+        "carried": sum(times(flags[2], every) for flags in branches.scaled.values()),
+    }
+    for name, holds in (
+        ("right_shift", [s < 0 for s in arithmetic.shifts]),
+        ("no_shift", [s == 0 for s in arithmetic.shifts]),
+    ):
+        if step > 1:
+            trips[f"{name}.group"] = sum(holds) * grouped // step
+        trips[name] = sum(holds) * (elements - grouped)
+        trips[f"{name}.call"] = sum(holds)
+    if step == 1:
+        for position, name in enumerate(("negative", "rounded_up")):
+            trips[name] = sum(times(flags[position], every) for flags in branches.scaled.values())
+        return trips
+    lanes = {f".{i}": slice(i, grouped, step) for i in range(step)}
+    for stage, flags in branches.scaled.items():
+        for lane, where in (lanes | {"": slice(grouped, elements)}).items():
+            trips[f"{stage}.negative{lane}"] = times(flags[0], where)
+            trips[f"{stage}.rounded_up{lane}"] = times(flags[1], where)
+    return trips
+
+
 def _calls_of(
     name: str,
     elements: int,
@@ -96,17 +153,16 @@ def _calls_of(
     arithmetic: Sum | Product,
     configuration: Configuration,
     operands: tuple[Array, Array] | None = None,
+    known: bool = False,
 ) -> tuple[KernelCall, ...]:
     simd = configuration.simd
     chosen = dispatch(name, dtype, simd)
     trips = elementwise_trips(elements, dtype, simd)
     if simd != "mve":
-        first, second = operands or typical_operands(dtype)
-        share = elements / first.size
-        trips |= {
-            level: count * share for level, count in arithmetic.branches(first, second).items()
-        }
-        trips["right_shift"] = elements * arithmetic.right_shifts
+        step = _together(dtype, simd)
+        trips |= _branch_trips(
+            elements, step, arithmetic, operands or typical_operands(dtype), known
+        )
     call = KernelCall(
         chosen.function, profile_name(chosen.function, configuration), trips, reason=chosen.reason
     )
@@ -114,14 +170,18 @@ def _calls_of(
 
 
 def _case(case: LibraryCase, configuration: Configuration) -> tuple[KernelCall, ...]:
-    name = case.op.removesuffix("_s8").upper()
-    arithmetic = sum_of_case(case) if name == "ADD" else product_of_case(case)
+    kind, _, width = case.op.partition("_")
+    dtype = DType.INT8 if width == "s8" else DType.INT16
+    arithmetic = sum_of_case(case) if kind == "add" else product_of_case(case)
     arrays = case.arrays
     operands = (arrays["x1"], arrays["x2"]) if "x1" in arrays else None
-    return _calls_of(name, case.params["n"], DType.INT8, arithmetic, configuration, operands)
+    known = operands is not None
+    return _calls_of(
+        kind.upper(), case.params["n"], dtype, arithmetic, configuration, operands, known
+    )
 
 
-CASES: dict[str, CaseCalls] = {"add_s8": _case, "mul_s8": _case}
+CASES: dict[str, CaseCalls] = dict.fromkeys(("add_s8", "mul_s8", "add_s16", "mul_s16"), _case)
 
 
 def _accepts(node: Node, configuration: Configuration) -> bool:
@@ -156,7 +216,8 @@ def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
     dtype, output = node.input(0).dtype, node.output()
     operands = operands_of(node.input(0), node.input(1))
     arithmetic = _arithmetic(node)
-    calls = _calls_of(node.name, output.elements, dtype, arithmetic, configuration, operands)
+    known = all(node.input(i).data is not None for i in (0, 1))
+    calls = _calls_of(node.name, output.elements, dtype, arithmetic, configuration, operands, known)
     ranks = [len(tensor.shape) for tensor in (node.input(0), node.input(1), output)]
     glue = KernelCall(
         "EvalAdd" if node.name == "ADD" else "EvalMul",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,8 @@ from mcusim.kernels.fixed_point import (
 )
 
 __all__ = [
+    "Branches",
+    "Flags",
     "Product",
     "Scale",
     "Sum",
@@ -40,6 +44,25 @@ _TYPICAL = 64
 _LANES = 4
 
 
+Flags: TypeAlias = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Branches:
+    """Of which elements conditions hold, each an array of the elements.
+
+    Attributes:
+        scaled: by requantization, whether it makes a negative number, rounds up, and carries
+            between the halves of words.
+        low: beneath the least result.
+        high: above the largest.
+    """
+
+    scaled: Mapping[str, tuple[Flags, Flags, Flags]]
+    low: Flags
+    high: Flags
+
+
 @dataclass(frozen=True)
 class Scale:
     """``multiplier * 2**(shift - 31)``; the shift is positive to the left."""
@@ -54,13 +77,18 @@ class Scale:
         )
         return function(values, self.multiplier, self.shift)
 
-    def branches(self, values: Array) -> tuple[int, int]:
-        """How many values come out negative, and how many are rounded up."""
+    def branches(self, values: Array) -> tuple[Flags, Flags, Flags]:
+        """Which values come out negative, which are rounded up, and in the product of which with
+        the multiplier the halves of words carry, as a core sees that has no long multiplication.
+        """
         shifted = (values.astype(np.int64) << max(self.shift, 0)).astype(np.int32)
+        x, y = shifted.view(np.uint32).astype(np.int64), self.multiplier
+        x_low, x_high, y_low, y_high = x & 0xFFFF, x >> 16, y & 0xFFFF, y >> 16
+        cross = x_low * y_high + x_high * y_low + (x_low * y_low >> 16)
         high = saturating_rounding_doubling_high_mul(shifted, self.multiplier).astype(np.int64)
         mask = (1 << max(-self.shift, 0)) - 1
         up = (high & mask) > (mask >> 1) + (high < 0)
-        return int((high < 0).sum()), int(up.sum())
+        return high < 0, up, cross >> 32 > 0
 
 
 @dataclass(frozen=True)
@@ -84,9 +112,9 @@ class Sum:
     limits: tuple[int, int]
 
     @property
-    def right_shifts(self) -> int:
-        """How many of the requantizations of an element shift to the right."""
-        return sum(scale.shift < 0 for scale in (*self.operands, self.output))
+    def shifts(self) -> tuple[int, ...]:
+        """Of the requantizations of an element, positive to the left."""
+        return tuple(scale.shift for scale in (*self.operands, self.output))
 
     def _centred(self, values: Array, position: int) -> Int32Array:
         shifted = (values.astype(np.int64) + self.offsets[position]) << self.left_shift
@@ -109,16 +137,16 @@ class Sum:
         scaled = self.output.scaled(self._raw(first, second, once), once)
         return np.clip(scaled.astype(np.int64) + self.output_offset, *self.limits)
 
-    def branches(self, first: Array, second: Array) -> dict[str, float]:
-        """How often conditions hold on which the compiled code may branch."""
+    def branches(self, first: Array, second: Array) -> Branches:
+        """Of which elements conditions hold on which the compiled code may branch."""
         raw = self._raw(first, second, False)
-        found = [
-            self.operands[0].branches(self._centred(first, 0)),
-            self.operands[1].branches(self._centred(second, 1)),
-            self.output.branches(raw),
-        ]
+        found = {
+            "first": self.operands[0].branches(self._centred(first, 0)),
+            "second": self.operands[1].branches(self._centred(second, 1)),
+            "result": self.output.branches(raw),
+        }
         scaled = self.output.scaled(raw, False).astype(np.int64) + self.output_offset
-        return _branches(found, scaled, self.limits)
+        return Branches(found, scaled < self.limits[0], scaled > self.limits[1])
 
 
 @dataclass(frozen=True)
@@ -138,9 +166,9 @@ class Product:
     limits: tuple[int, int]
 
     @property
-    def right_shifts(self) -> int:
-        """How many of the requantizations of an element shift to the right."""
-        return int(self.output.shift < 0)
+    def shifts(self) -> tuple[int, ...]:
+        """Of the requantizations of an element, positive to the left."""
+        return (self.output.shift,)
 
     def _raw(self, first: Array, second: Array) -> Int32Array:
         one, other = self.offsets
@@ -152,22 +180,13 @@ class Product:
         scaled = self.output.scaled(self._raw(first, second), once).astype(np.int64)
         return np.clip(scaled + self.output_offset, *self.limits)
 
-    def branches(self, first: Array, second: Array) -> dict[str, float]:
-        """How often conditions hold on which the compiled code may branch."""
+    def branches(self, first: Array, second: Array) -> Branches:
+        """As of :meth:`Sum.branches`."""
         raw = self._raw(first, second)
         scaled = self.output.scaled(raw, False).astype(np.int64) + self.output_offset
-        return _branches([self.output.branches(raw)], scaled, self.limits)
-
-
-def _branches(
-    found: list[tuple[int, int]], results: npt.NDArray[np.int64], limits: tuple[int, int]
-) -> dict[str, float]:
-    return {
-        "negative": sum(negative for negative, _ in found),
-        "rounded_up": sum(up for _, up in found),
-        "clamped_low": int((results < limits[0]).sum()),
-        "clamped_high": int((results > limits[1]).sum()),
-    }
+        return Branches(
+            {"result": self.output.branches(raw)}, scaled < self.limits[0], scaled > self.limits[1]
+        )
 
 
 def typical_operands(dtype: DType) -> tuple[Array, Array]:

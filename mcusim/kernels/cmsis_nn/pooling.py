@@ -157,10 +157,14 @@ def _case(case: LibraryCase, configuration: Configuration) -> tuple[KernelCall, 
     )
     pooling = Pooling(batches, channels, rows, columns)
     x = case.arrays.get("x")
-    return _calls_of(pooling, case.op == "avgpool_s8", DType.INT8, configuration, x, case)
+    kind, _, width_of = case.op.partition("_")
+    dtype = DType.INT8 if width_of == "s8" else DType.INT16
+    return _calls_of(pooling, kind == "avgpool", dtype, configuration, x, case)
 
 
-CASES: dict[str, CaseCalls] = {"avgpool_s8": _case, "maxpool_s8": _case}
+CASES: dict[str, CaseCalls] = dict.fromkeys(
+    ("avgpool_s8", "maxpool_s8", "avgpool_s16", "maxpool_s16"), _case
+)
 
 
 def _accepts(node: Node, configuration: Configuration) -> bool:
