@@ -21,6 +21,7 @@ __all__ = [
     "SKEWS",
     "Network",
     "element_pruned",
+    "kept_widths",
     "structure_pruned",
 ]
 
@@ -30,6 +31,9 @@ SKEWS = (1.0, 2.0, 0.5)
 #: Activations of a network that is only priced: any range does.
 _ANY_RANGE = (-1.0, 1.0)
 _BISECTIONS = 40
+
+#: Inputs and outputs of each weight matrix.
+Matrices = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -41,14 +45,19 @@ class Network:
         widths: filters of each convolution and units of each dense layer but the last.
         split: how many of ``widths`` are in the first half: convolutions, or early ones.
         build: makes the float32 network of widths.
-        parameters: weights and biases of the network of widths, without making it.
+        layers: inputs and outputs of each weight matrix of the network of widths, without making
+            it.
     """
 
     name: str
     widths: tuple[int, ...]
     split: int
     build: Callable[[Sequence[int]], NetworkBuilder]
-    parameters: Callable[[Sequence[int]], int]
+    layers: Callable[[Sequence[int]], Matrices]
+
+    def parameters(self, widths: Sequence[int]) -> int:
+        """Weights and biases of the network of widths."""
+        return sum((inputs + 1) * outputs for inputs, outputs in self.layers(widths))
 
 
 def _lenet(widths: Sequence[int]) -> NetworkBuilder:
@@ -97,36 +106,29 @@ def _resnet(widths: Sequence[int]) -> NetworkBuilder:
     return net
 
 
-def _layers(*sizes: tuple[int, int]) -> int:
-    """Weights and biases of layers of so many inputs and outputs."""
-    return sum((inputs + 1) * outputs for inputs, outputs in sizes)
-
-
-def _lenet_parameters(widths: Sequence[int]) -> int:
+def _lenet_layers(widths: Sequence[int]) -> Matrices:
     first, second, units = widths
-    return _layers((9, first), (9 * first, second), (144 * second, units), (units, 10))
+    return ((9, first), (9 * first, second), (144 * second, units), (units, 10))
 
 
-def _alexnet_parameters(widths: Sequence[int]) -> int:
+def _alexnet_layers(widths: Sequence[int]) -> Matrices:
     a, b, c, d, e, f = widths
     dense = ((25 * d, e), (e, f), (f, 10))
-    return _layers((12, a), (9 * a, b), (9 * b, c), (9 * c, d), *dense)
+    return ((12, a), (9 * a, b), (9 * b, c), (9 * c, d), *dense)
 
 
-def _resnet_parameters(widths: Sequence[int]) -> int:
-    blocks = (
-        _layers((9 * before, after), (9 * after, after), (25 * before, after))
+def _resnet_layers(widths: Sequence[int]) -> Matrices:
+    blocks = [
+        ((9 * before, after), (9 * after, after), (25 * before, after))
         for before, after in pairwise(widths)
-    )
-    return _layers((27, widths[0]), (49 * widths[-1], 10)) + sum(blocks)
+    ]
+    return ((27, widths[0]), *(layer for block in blocks for layer in block), (49 * widths[-1], 10))
 
 
 NETWORKS = {
-    "LeNet": Network("LeNet", (32, 64, 128), 2, _lenet, _lenet_parameters),
-    "AlexNet": Network(
-        "AlexNet", (64, 192, 384, 256, 4096, 4096), 4, _alexnet, _alexnet_parameters
-    ),
-    "ResNet": Network("ResNet", (64, 64, 128, 256, 512), 3, _resnet, _resnet_parameters),
+    "LeNet": Network("LeNet", (32, 64, 128), 2, _lenet, _lenet_layers),
+    "AlexNet": Network("AlexNet", (64, 192, 384, 256, 4096, 4096), 4, _alexnet, _alexnet_layers),
+    "ResNet": Network("ResNet", (64, 64, 128, 256, 512), 3, _resnet, _resnet_layers),
 }
 
 
@@ -140,6 +142,19 @@ def structure_pruned(name: str, compression: float, skew: float, is_float: bool)
         is_float: float32, or int8, which dnnruntime takes as uint8.
     """
     network = NETWORKS[name]
+    graph = network.build(kept_widths(name, compression, skew)).graph()
+    return graph if is_float else _priced_int8(graph)
+
+
+def kept_widths(name: str, compression: float, skew: float) -> tuple[int, ...]:
+    """Filters and units that are kept when structures are removed.
+
+    Args:
+        name: one of :data:`NETWORKS`.
+        compression: share of the parameters that is removed.
+        skew: one of :data:`SKEWS`.
+    """
+    network = NETWORKS[name]
     left = (1 - compression) * network.parameters(network.widths)
     least, most = 0.0, 1.0
     for _ in range(_BISECTIONS):
@@ -148,8 +163,7 @@ def structure_pruned(name: str, compression: float, skew: float, is_float: bool)
             most = middle
         else:
             least = middle
-    graph = network.build(_kept(network, most, skew)).graph()
-    return graph if is_float else _priced_int8(graph)
+    return _kept(network, most, skew)
 
 
 def element_pruned(compression: float, *, dense_only: bool, is_float: bool) -> Graph:

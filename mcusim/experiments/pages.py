@@ -30,7 +30,11 @@ def summary_lines(found: Reproduction) -> Iterator[str]:
         rows = found.rows_of(table)
         error = found.mean_absolute_error(table)
         held = [row.holds for row in rows if row.holds is not None]
-        told = [] if error is None else [f"mean absolute error {100 * error:.1f} %"]
+        told = (
+            []
+            if error is None
+            else [f"mean absolute error {100 * error:.1f} %{_by_unit(found, table)}"]
+        )
         if held:
             told.append(f"{sum(held)} of {len(held)} inside their interval or range")
         missing = sum(row.published is not None and not _is_predicted(row) for row in rows)
@@ -42,6 +46,13 @@ def summary_lines(found: Reproduction) -> Iterator[str]:
         f"conclusions: {verdicts.count(True)} confirmed, {verdicts.count(False)} not confirmed, "
         f"{verdicts.count(None)} open"
     )
+
+
+def _by_unit(found: Reproduction, table: str) -> str:
+    """Errors by unit, in brackets, where a table holds quantities of several kinds."""
+    errors = {unit: found.mean_absolute_error(table, unit) for unit in found.units_of(table)}
+    told = [f"{unit} {100 * error:.1f} %" for unit, error in errors.items() if error is not None]
+    return f" ({', '.join(told)})" if len(told) > 1 else ""
 
 
 def _lines(found: Reproduction) -> Iterator[str]:

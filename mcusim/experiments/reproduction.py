@@ -153,12 +153,22 @@ class Reproduction:
             f"</tbody></table><ul>{claims}</ul>"
         )
 
-    def mean_absolute_error(self, table: str) -> float | None:
-        """Mean size of a table's errors, by which mistaken factors of 2 and 1/2 weigh the same."""
+    def units_of(self, table: str) -> tuple[str, ...]:
+        """Units of a table in the order of its rows."""
+        return tuple(dict.fromkeys(row.unit for row in self.rows_of(table)))
+
+    def mean_absolute_error(self, table: str, unit: str = "") -> float | None:
+        """Mean size of a table's errors, by which mistaken factors of 2 and 1/2 weigh the same.
+
+        Args:
+            table: of the publication.
+            unit: of the rows to take; all of them when empty.
+        """
         ratios = [
             abs(math.log(row.predicted / row.published))
             for row in self.rows_of(table)
             if row.published and row.predicted and row.published > 0 and row.predicted > 0
+            if unit in ("", row.unit)
         ]
         return math.expm1(sum(ratios) / len(ratios)) if ratios else None
 

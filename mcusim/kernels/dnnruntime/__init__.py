@@ -8,11 +8,11 @@ counted is our own, in ``kernels/dnnruntime/``.
 from functools import cache
 
 from mcusim.kernels.dnnruntime import elementwise, pooling
-from mcusim.kernels.dnnruntime.compressed_rows import WeightStorage, stored_weights
+from mcusim.kernels.dnnruntime.compressed_rows import WeightStorage, storage, stored_weights
 from mcusim.kernels.dnnruntime.products import column_bytes, kernels
 from mcusim.kernels.library import KernelLibrary
 
-__all__ = ["NAME", "WeightStorage", "column_bytes", "library", "stored_weights"]
+__all__ = ["NAME", "WeightStorage", "column_bytes", "library", "storage", "stored_weights"]
 
 NAME = "dnnruntime"
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from mcusim.graph import Array, DType, Tensor
 
-__all__ = ["WeightStorage", "stored_weights"]
+__all__ = ["WeightStorage", "storage", "stored_weights"]
 
 _SHORT = 1 << 16
 
@@ -58,7 +58,18 @@ def stored_weights(weights: Tensor) -> WeightStorage:
     columns = weights.elements // rows
     zero = 0 if weights.dtype is DType.FLOAT32 else weights.zero_point
     stored = int(np.count_nonzero(values.reshape(rows, columns) != zero))
-    size = 4 if weights.dtype is DType.FLOAT32 else 1
+    return storage(rows, columns, stored, 4 if weights.dtype is DType.FLOAT32 else 1)
+
+
+def storage(rows: int, columns: int, stored: int, size: int) -> WeightStorage:
+    """How a matrix of which only some elements are kept is stored.
+
+    Args:
+        rows: filters, or units.
+        columns: elements of a window, or features.
+        stored: elements other than zero.
+        size: of an element, in bytes.
+    """
     column_bytes = 2 if columns <= _SHORT else 4
     start_bytes = 2 if stored < _SHORT else 4
     compressed = stored * (size + column_bytes) + (rows + 1) * start_bytes
