@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from mcusim.errors import UnsupportedOperatorError
-from mcusim.graph import Array, DType, Graph, Node
+from mcusim.graph import Array, DType, Node
 from mcusim.kernels.fixed_point import (
     Int32Array,
     activation_range_quantized,
@@ -68,7 +68,7 @@ def flat(fields: tuple[Field, ...]) -> Iterator[int | Int32Array]:
             yield field
 
 
-def device_layer(graph: Graph, node: Node) -> DeviceLayer | None:
+def device_layer(node: Node) -> DeviceLayer | None:
     """The layer that computes an operator; None for one that only renames its input.
 
     Raises:

@@ -70,7 +70,7 @@ def device_network(graph: Graph) -> DeviceNetwork:
     place_of: dict[int, int] = {}
     for node in subgraph.nodes:
         try:
-            layer = device_layer(graph, node)
+            layer = device_layer(node)
         except McusimError as error:
             raise type(error)(f"{graph.name}: {error}") from None
         if layer is not None:

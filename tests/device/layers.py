@@ -164,7 +164,7 @@ def deep_dense() -> Graph:
 def prepared(graph: Graph, seed: int) -> tuple[DeviceLayer, list[Array]]:
     """The layer of a model of one operator, and inputs for it."""
     try:
-        layer = device_layer(graph, graph.main.node(0))
+        layer = device_layer(graph.main.node(0))
     except UnsupportedOperatorError:
         # Drawn so that TFLite Micro itself refuses it.
         assume(False)

@@ -14,6 +14,7 @@ from mcusim.kernels.cmsis_nn.contract import (
 )
 from mcusim.kernels.cmsis_nn.softmax_trips import SoftmaxRows, softmax_s8_trips, softmax_s16_trips
 from mcusim.kernels.contract import BoundKernel, KernelCall
+from mcusim.kernels.fixed_point import quantize_multiplier
 from mcusim.kernels.reference.softmax import prepare_softmax
 from mcusim.kernels.reference.softmax_scaling import InputScaling
 
@@ -76,8 +77,17 @@ def _accepts(node: Node, configuration: Configuration) -> bool:
 
 
 def _bind(node: Node, configuration: Configuration) -> BoundKernel:
-    """The library computes the reference kernel's bits, in its order."""
-    return prepare_softmax(node, configuration.single_rounding)()
+    """The reference kernel's bits, but for int16 that is not clamped.
+
+    A row of which one element has all the probability is 32768 there, which wraps to -32768.
+    """
+    return prepare_softmax(node, configuration.single_rounding, saturates=False)()
+
+
+def _int16_scaling(node: Node) -> tuple[int, int]:
+    """How differences become steps of the table of exponentials, which reaches over ten."""
+    real = node.input(0).scale * node.options.real("beta") / (10.0 / 65535.0)
+    return quantize_multiplier(real)
 
 
 def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
@@ -89,7 +99,7 @@ def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
         call = KernelCall(
             name,
             profile_name(name, configuration),
-            softmax_s16_trips(rows, depth),
+            softmax_s16_trips(rows, depth, _int16_scaling(node), source.data),
             reason=f"int16: {name}, exponentials from a table",
         )
         return (call, glue)

@@ -65,13 +65,14 @@ def _checked(node: Node) -> tuple[Tensor, Tensor]:
     return source, output
 
 
-def prepare_softmax(node: Node, rounds_once: bool = False) -> Binder:
+def prepare_softmax(node: Node, rounds_once: bool = False, saturates: bool = True) -> Binder:
     """Check a SOFTMAX and prepare it.
 
     Args:
         node: the operator.
         rounds_once: int16 differences are scaled with one rounding, as CMSIS-NN does if built for
             it.
+        saturates: what leaves the range of int16 is clamped to it; CMSIS-NN lets it wrap.
 
     Raises:
         UnsupportedOperatorError: the library refuses the node.
@@ -95,7 +96,7 @@ def prepare_softmax(node: Node, rounds_once: bool = False) -> Binder:
             if rounds_once
             else multiply_by_quantized_multiplier
         )
-        return partial(_softmax_int16, lambda x: multiply(x, *scaling))
+        return partial(_softmax_int16, lambda x: multiply(x, *scaling), saturates)
     if supported(node, output, (DType.INT8, DType.INT16), "output") is DType.INT16:
         _require_zero_point(node, output, "output", -32768)
         _require_near(node, output, 1 / 65536)
@@ -142,12 +143,20 @@ def _softmax_int8(scaling: InputScaling, dtype: DType) -> BoundKernel:
     return run
 
 
-def _softmax_int16(scale: Callable[[npt.NDArray[np.int64]], Int32Array]) -> BoundKernel:
-    """Source: ``reference_ops::SoftmaxInt16``."""
+def _softmax_int16(
+    scale: Callable[[npt.NDArray[np.int64]], Int32Array], saturates: bool
+) -> BoundKernel:
+    """Source: ``reference_ops::SoftmaxInt16``, and ``arm_softmax_s16`` without saturation."""
     exponentials = _exponential_table()
     reciprocals = int16_table(
         lambda x: np.float32(1) / (np.float32(1) + x), _UNIT, -32768, 2 * _UNIT, 0
     )
+
+    def narrowed(wide: npt.NDArray[np.int64], low: int) -> npt.NDArray[np.int16]:
+        found: npt.NDArray[np.int16] = (np.clip(wide, low, 32767) if saturates else wide).astype(
+            np.int16
+        )
+        return found
 
     def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
         scaled = scale(-_differences(_first(inputs)))
@@ -155,12 +164,14 @@ def _softmax_int16(scale: Callable[[npt.NDArray[np.int64]], Int32Array]) -> Boun
         powers = interpolated(centred, exponentials).astype(np.int64)
         sums = powers.sum(axis=-1, keepdims=True)
         headroom = count_leading_zeros(sums)
-        shifted = ((sums << (headroom - 1)) + (1 << 13)) >> 14
-        position = np.clip(shifted - ((1 << 15) + (1 << 16)), -32768, 32767).astype(np.int16)
+        rounded = (sums << (headroom - 1)) + (1 << 13)
+        if not saturates:
+            rounded = rounded.astype(np.int32).astype(np.int64)
+        position = narrowed((rounded >> 14) - ((1 << 15) + (1 << 16)), -32768)
         factor = interpolated(position, reciprocals).astype(np.int64)
         right = 31 - headroom
         result = (powers * factor + (np.int64(1) << (right - 1))) >> right
-        return [np.clip(result, 0, 32767).astype(np.int16)]
+        return [narrowed(result, 0)]
 
     return run
 

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from mcusim.graph import DType, Options
+from mcusim.interpreter import run
 from mcusim.kernels.cmsis_nn.softmax_mirror import softmax_s8
 from mcusim.kernels.cmsis_nn.softmax_trips import SoftmaxRows, softmax_s8_trips
 from tests.golden_cmsis import GoldenCase, golden_cases, old_cases
 from tests.kernels.single_operators import assert_golden
+from tests.oracles import activation, quantized, single_operator
 from tests.shared import needs_shared
 
 
@@ -61,3 +64,18 @@ def test_typical_turns_are_the_mean_over_random_rows(depth: int, shift: int, lea
 @needs_shared
 def test_softmax_layers_equal_tflite_micro() -> None:
     assert assert_golden("softmax", "cmsis-nn") > 20
+
+
+def test_all_of_a_rows_probability_wraps_in_int16() -> None:
+    """Executed: ``arm_softmax_s16`` of CMSIS-NN 4ab83cc gives -32768 for a row of one element."""
+    shape = (1, 1)
+    graph = single_operator(
+        "SOFTMAX",
+        [activation(shape, DType.INT16, quantized(1 / 4096))],
+        [activation(shape, DType.INT16, quantized(1 / 32768))],
+        Options({"beta": 1.0}),
+        "SoftmaxOptions",
+    )
+    x = np.array([[5]], np.int16)
+    assert run(graph, [x], runtime="tflm").outputs[0] == 32767
+    assert run(graph, [x], runtime="cmsis-nn").outputs[0] == -32768
