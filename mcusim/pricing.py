@@ -77,7 +77,7 @@ class Pricing:
         mixes = [b.mix(call.trips) for call, b in priced]
         mix = sum(mixes[1:], mixes[0]) if mixes else InstructionMix.zero()
         total = mix.total
-        error = sum(m.total * b.error for m, (_, b) in zip(mixes, priced, strict=True))
+        error = sum(abs(m.total) * b.error for m, (_, b) in zip(mixes, priced, strict=True))
         code = code_traffic(priced, self.board.core.extra.instruction_bytes)
         traffic = layer_traffic(node, calls, mix, code) if node else MemoryTraffic(code)
         cycles = price(

@@ -22,6 +22,7 @@ from mcusim.runtimes.kernel_requests import Target
 from mcusim.runtimes.older_requests import older_scratch_bytes
 from mcusim.runtimes.plan import LayerPlan, Plan
 from mcusim.runtimes.selection import Runtime, select
+from mcusim.runtimes.typical_zeros import is_soft, spared_calls, zero_shares
 
 __all__ = ["plan"]
 
@@ -62,7 +63,7 @@ def plan(
         return utensor.plan(graph, core, single_rounding)
     chosen = select(runtime, core, single_rounding)
     configuration = chosen.configuration
-    own_calls = _own_calls(graph, chosen)
+    own_calls = _own_calls(graph, chosen, is_soft(core))
     # The arena next: it refuses subgraphs whose calls of each other multiply beyond measure.
     arena = plan_arena(graph, Target(ARM_EABI, chosen.has_cmsis_nn, configuration.simd))
     newest = configuration.generation == "2026"
@@ -101,15 +102,21 @@ def plan(
     return Plan(graph, chosen.name, tuple(layers), *framework, arena.memory)
 
 
-def _own_calls(graph: Graph, runtime: Runtime) -> dict[tuple[int, int], tuple[KernelCall, ...]]:
+def _own_calls(
+    graph: Graph, runtime: Runtime, soft_float: bool
+) -> dict[tuple[int, int], tuple[KernelCall, ...]]:
     """What each operator runs itself, by subgraph and operator; refused as a run refuses it."""
     resources = control_flow.Resources()
+    zeros = [zero_shares(each) if soft_float else {} for each in graph.subgraphs]
     calls = {}
     try:
         for subgraph, node in accepted_nodes(graph, runtime):
             if node.name in control_flow.CONTROL_FLOW:
                 control_flow.prepare(node, graph, subgraph, resources)
-            calls[subgraph, node.index] = tuple(runtime.calls(node))
+            own = tuple(runtime.calls(node))
+            if soft_float:
+                own += tuple(spared_calls(node, own, zeros[subgraph]))
+            calls[subgraph, node.index] = own
     except McusimError as error:
         raise type(error)(f"{graph.name}: {error}") from None
     return calls
