@@ -43,6 +43,18 @@ def word(machine: Machine, address: int) -> int:
         ("stm32f4", 0x4002_3800, 1 << 16, 0x4002_3800, 1 << 17),  # HSEON -> HSERDY
         ("stm32f4", 0x4000_7000, 1 << 16, 0x4000_7004, 1 << 16),  # ODEN -> ODRDY
         ("stm32f7", 0x4002_3870, 1, 0x4002_3870, 2),  # LSEON -> LSERDY
+        ("stm32f2", 0x4002_3800, 1 << 24, 0x4002_3800, 1 << 25),  # PLLON -> PLLRDY
+        ("stm32f0", 0x4002_1034, 1 << 16, 0x4002_1034, 1 << 17),  # HSI48ON -> HSI48RDY
+        ("stm32f0", 0x4002_2000, 1 << 4, 0x4002_2000, 1 << 5),  # PRFTBE -> PRFTBS
+        ("stm32g0", 0x4002_1008, 2, 0x4002_1008, 2 << 3),  # SW -> SWS
+        ("stm32g0", 0x4000_280C, 1 << 7, 0x4000_280C, 1 << 6),  # RTC INIT -> INITF
+        ("stm32h7", 0x5802_4818, 3 << 14, 0x5802_4804, 7 << 13),  # VOS -> ACTVOS, ACTVOSRDY
+        ("stm32h7", 0x5802_4400, 1 << 24, 0x5802_4400, 1 << 25),  # PLL1ON -> PLL1RDY
+        ("stm32u5", 0x4602_080C, 7 << 16, 0x4602_080C, 3 << 14),  # BOOSTEN -> BOOSTRDY, VOSRDY
+        ("stm32u5", 0x4602_0C1C, 3, 0x4602_0C1C, 3 << 2),  # SW -> SWS
+        ("stm32u3", 0x4003_080C, 1, 0x4003_080C, 1 << 16),  # R1EN -> R1RDY
+        ("nrf5340", 0x5000_5008, 1, 0x5000_5418, 1 << 16),  # LFCLKSTART -> LFCLKSTAT
+        ("nrf5340", 0x4000_5000, 1, 0x4000_5100, 1),  # the same chip by its non-secure address
         ("rp2040", 0x4000_C000, 0, 0x4000_C008, 0x01FF_FFFF),  # RESET -> RESET_DONE
         ("rp2040", 0x4002_8000, 0, 0x4002_8000, 1 << 31),  # PLL locked
         ("rp2040", 0x4000_803C, 1, 0x4000_8044, 2),  # CLK_SYS_CTRL -> SELECTED
