@@ -41,8 +41,10 @@ _LIKE = {
 }
 #: Builds that requantize in another way than the build they lean on.
 _OTHER_SCALING = ("-asm", "-sr")
-#: Loops that the compiler makes with one flag only: another build tells nothing of them.
-_ONE_FLAG = ("nest.word",)
+#: Begin of loops that the compiler makes with one flag only: another build tells nothing of them.
+_ONE_FLAG = ("kept_3", "kept_4")
+#: Functions that some builds compile in parts: those parts that were counted are not all of it.
+_IN_PARTS = ("arm_transpose_s8",)
 #: Levels that begin so are turns of a function of the C library, or of the compiler's.
 _C_LIBRARY = {
     "copy.": "memcpy",
@@ -351,7 +353,9 @@ def _functions(observation: Observation) -> dict[str, float]:
     return {
         name: count
         for name, count in counted.items()
-        if name in named or name in _C_LIBRARY.values() or name in _BY_ALL
+        if (name in named and name not in _IN_PARTS)
+        or name in _C_LIBRARY.values()
+        or name in _BY_ALL
     }
 
 
@@ -363,7 +367,7 @@ def _prior(
     scales_alike = not build.endswith(_OTHER_SCALING)
     for (profile, level), position in columns.items():
         other = known.get(profile)
-        told = other is not None and level in other.levels and level not in _ONE_FLAG
+        told = other is not None and level in other.levels and not level.startswith(_ONE_FLAG)
         if other is not None and told and (scales_alike or level != "right_shift"):
             row = other.per_turn[other.levels.index(level)]
             prior.per_turn[position] = row[: len(CLASSES)].sum()

@@ -9,12 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from mcusim.graph import Array
-from mcusim.kernels.fixed_point import saturating_rounding_doubling_high_mul
+from mcusim.kernels.fixed_point import (
+    multiply_by_quantized_multiplier,
+    saturating_rounding_doubling_high_mul,
+)
 
 __all__ = ["SoftmaxRows", "softmax_s8_trips", "softmax_s16_trips"]
 
 #: Fraction bits of a quarter of one in the difference's format, with five integer bits.
 _QUARTER_BITS = 24
+#: How far below the largest input the table of exponentials of int16 ends, scaled.
+_TABLE_ENDS = 65535
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,54 @@ def _arguments(multiplier: int, shift: int) -> tuple[npt.NDArray[np.bool_], npt.
     return is_zero, lower_half & ~is_zero
 
 
-def softmax_s16_trips(rows: int, depth: int) -> dict[str, float]:
-    """Turns of ``arm_softmax_s16``, which looks exponentials up in a table."""
-    return {"row": rows, "element": rows * depth}
+def softmax_s16_trips(
+    rows: int, depth: int, scaling: tuple[int, int], x: Array | None
+) -> dict[str, float]:
+    """Turns of ``arm_softmax_s16``, which looks exponentials up in a table.
+
+    Args:
+        rows: of the input.
+        depth: elements of a row.
+        scaling: of the differences to the largest of a row, multiplier and shift; differences are
+            rounded where the shift is not to the left.
+        x: the input, int16, or None for typical data: each value equally likely.
+
+    Returns:
+        Turns by level: rows, those of a single element, elements compared with the largest so far
+        by what is found, elements by how they are scaled, and those so ``far`` below the largest
+        that the table ends before them.
+    """
+    larger, far = _typical_s16(depth, scaling) if x is None else _counted_s16(x, depth, scaling)
+    is_left = scaling[1] > 0
+    elements = rows * depth
+    return {
+        "call": 1,
+        "row": rows,
+        "row.single": rows * (depth == 1),
+        "compared.larger": rows * larger,
+        "compared.lower": rows * (depth - 1 - larger),
+        "element.left_shift": elements if is_left else 0,
+        "element.right_shift": 0 if is_left else elements,
+        "far": rows * far,
+    }
+
+
+def _counted_s16(x: Array, depth: int, scaling: tuple[int, int]) -> tuple[float, float]:
+    """In the mean of a row, inputs larger than all before them, and those beyond the table."""
+    values = x.reshape(-1, depth).astype(np.int32)
+    largest = np.maximum.accumulate(values, axis=1)
+    larger = float((largest[:, 1:] > largest[:, :-1]).sum())
+    scaled = multiply_by_quantized_multiplier(values - largest[:, -1:], *scaling)
+    far = float((scaled < -_TABLE_ENDS).sum())
+    return larger / len(values), far / len(values)
+
+
+def _typical_s16(depth: int, scaling: tuple[int, int]) -> tuple[float, float]:
+    """The same, expected of values that are all as likely."""
+    larger = float((1.0 / np.arange(2, depth + 1)).sum())
+    if depth == 1:
+        return larger, 0.0
+    # Share of the range of int16; the others of a row are spread evenly up to its largest.
+    ends = min(1.0, _TABLE_ENDS / (scaling[0] * 2.0 ** (scaling[1] - 31)) / 65535)
+    beyond = 1.0 - ends**depth - depth * ends * (1.0 - ends ** (depth - 1)) / (depth - 1)
+    return larger, (depth - 1) * beyond

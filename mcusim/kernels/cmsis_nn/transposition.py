@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
@@ -28,8 +30,26 @@ _MVE_LANES = 8
 #: The glue reads each dimension of input and output from a shape of its own.
 _SHAPES = 8
 _MAX_RANK = 4
-#: The compiler copies rows of at least so many bytes by words where both are aligned.
-_WORDWISE_BYTES = 8
+#: The compiler copies longer rows by words where they stay rows; of seven elements, unless words
+#: must be aligned.
+_SEVEN = 7
+_WORD = 4
+_LOOPS = {3: ("", ".plane", ".row"), 4: ("", ".batch", ".plane", ".row")}
+#: Rows of less than seven elements, of seven, and the longer ones by where they begin and by what
+#: is left beside words.
+_ROWS = (
+    *(".byte", ".seven"),
+    *(
+        f".{b}{n}"
+        for b in ("aligned", "odd")
+        for n in ("", ".word", ".left_1", ".left_2", ".left_3")
+    ),
+)
+_LEVELS = (
+    *("call", "copied", "matrix", "matrix.row", "matrix.element", "element"),
+    *(f"nest_{rank}{loop}" for rank in _LOOPS for loop in _LOOPS[rank]),
+    *(f"kept_{rank}{loop}" for rank in _LOOPS for loop in (*_LOOPS[rank], *_ROWS)),
+)
 
 
 def _swaps_last(order: Sequence[int], simd: Simd) -> bool:
@@ -47,24 +67,65 @@ def _goes_astray(node: Node, simd: Simd) -> bool:
     return _swaps_last(order, simd) and kept and min(node.input(0).shape[-2:]) > 1
 
 
+@dataclass(frozen=True)
+class _Nest:
+    """The library's four loops over the input.
+
+    Attributes:
+        rank: three or four; with three, the outermost loop is not there.
+        shape: dimensions of the loops, a one in front of three.
+        steps: how far a step of each goes in the output.
+    """
+
+    rank: int
+    shape: tuple[int, int, int, int]
+    steps: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, shape: Shape, order: Sequence[int]) -> _Nest:
+        output = [shape[axis] for axis in order]
+        steps = [0] * len(shape)
+        for position, axis in enumerate(order):
+            steps[axis] = prod(output[position + 1 :])
+        ahead = (4 - len(shape)) * (1,)
+        return cls(len(shape), (*ahead, *shape), (*(0 for _ in ahead), *steps))  # type: ignore[arg-type]
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether a row of the input is one of the output: the compiler has a loop for each."""
+        return self.steps[3] == 1
+
+    @property
+    def loops(self) -> str:
+        """Begin of the levels of the outer loops."""
+        return f"kept_{self.rank}" if self.keeps_rows else f"nest_{self.rank}"
+
+    def aligned_rows(self) -> int:
+        """Rows that begin at a whole word in both tensors."""
+        n, h, w, length = self.shape
+        source = np.arange(n * h * w).reshape(n, h, w) * length
+        places = np.ogrid[:n, :h, :w]
+        target = sum(place * step for place, step in zip(places, self.steps[:3], strict=True))
+        return int(((source | target) % _WORD == 0).sum())
+
+
 def transpose_trips(shape: Shape, order: Sequence[int], simd: Simd) -> dict[str, float]:
     """Turns of ``arm_transpose_s8``: a plain nest of loops over the input.
 
     A matrix is copied row by row, one element after the other; three and four dimensions in
-    four loops, whose innermost one copies where the last dimension stays the last.
+    four loops. Where the innermost one goes through neighbours in the output, too, the compiler
+    copies words: any on cores that read them anywhere, else those of rows that begin at a whole
+    word in both tensors (``aligned``; the others are ``odd``). Three dimensions and four
+    are loops of their own, each with a copy of the innermost one.
     """
-    trips = dict.fromkeys(
-        ("call", "copied", "matrix", "matrix.row", "matrix.element", "nest"), 0.0
-    ) | dict.fromkeys(
-        ("nest.plane", "nest.row", "nest.kept", "nest.single", "nest.word", "nest.element"), 0.0
-    )
+    trips = dict.fromkeys(_LEVELS, 0.0)
     trips["call"] = 1.0
     if len(shape) == 1:
         trips["copied"] = 1.0
         return trips
     if _swaps_last(order, simd):
         rows, columns = shape[-2:]
-        planes = int(np.prod(shape[:-2]))
+        planes = prod(shape[:-2])
         steps = columns * -(-rows // _MVE_LANES) if simd == "mve" else rows * columns
         trips |= {
             "matrix": float(planes),
@@ -72,24 +133,31 @@ def transpose_trips(shape: Shape, order: Sequence[int], simd: Simd) -> dict[str,
             "matrix.element": float(planes * steps),
         }
         return trips
-    four = (1,) * (4 - len(shape)) + tuple(shape)
-    rows = four[0] * four[1] * four[2]
-    wordwise = _copies_words(order, four[3])
+    nest = _Nest.of(shape, order)
+    n, h, w, length = nest.shape
+    rows = n * h * w
     trips |= {
-        "nest": 1.0,
-        "nest.plane": float(four[0] * four[1]),
-        "nest.row": float(rows),
-        "nest.kept": float(rows) if order[-1] == len(order) - 1 else 0.0,
-        "nest.single": float(rows) if four[3] == 1 else 0.0,
-        "nest.word": float(rows * (four[3] // 4)) if wordwise else 0.0,
-        "nest.element": 0.0 if wordwise else float(rows * four[3]),
+        nest.loops: 1.0,
+        f"{nest.loops}.plane": float(n * h),
+        f"{nest.loops}.row": float(rows),
     }
+    if nest.rank == 4:
+        trips[f"{nest.loops}.batch"] = float(n)
+    if not nest.keeps_rows:
+        trips["element"] = float(rows * length)
+    elif length < _SEVEN:
+        trips[f"{nest.loops}.byte"] = float(rows * length)
+    elif length == _SEVEN:
+        trips[f"{nest.loops}.seven"] = float(rows)
+    else:
+        aligned = nest.aligned_rows()
+        for begin, count in (("aligned", aligned), ("odd", rows - aligned)):
+            words, left = divmod(length, _WORD)
+            trips[f"{nest.loops}.{begin}"] = float(count)
+            trips[f"{nest.loops}.{begin}.word"] = float(count * words)
+            if left:
+                trips[f"{nest.loops}.{begin}.left_{left}"] = float(count)
     return trips
-
-
-def _copies_words(order: Sequence[int], length: int) -> bool:
-    """Whether a row can be copied a word at a time; a build that does not has four elements."""
-    return order[-1] == len(order) - 1 and length >= _WORDWISE_BYTES and length % 4 == 0
 
 
 def transpose_mirror(
@@ -106,9 +174,9 @@ def transpose_mirror(
     Returns:
         The output and the turns of its loops.
     """
-    trips = dict.fromkeys(transpose_trips(x.shape, order, simd), 0.0)
+    trips = dict.fromkeys(_LEVELS, 0.0)
     trips["call"] = 1.0
-    source, out = x.ravel(), np.zeros(int(np.prod(output)), x.dtype)
+    source, out = x.ravel(), np.zeros(prod(output), x.dtype)
     if x.ndim == 1:
         trips["copied"] = 1.0
         return x.copy(), trips
@@ -133,28 +201,41 @@ def transpose_mirror(
                     trips["matrix.element"] += 1
                     out[start + column * rows + row] = source[start + row * columns + column]
         return out.reshape(output), trips
-    strides = [0] * x.ndim
-    for position, axis in enumerate(order):
-        strides[axis] = int(np.prod(output[position + 1 :]))
-    shape, steps = (1,) * (4 - x.ndim) + x.shape, [0] * (4 - x.ndim) + strides
+    nest = _Nest.of(x.shape, order)
+    (n, h, w, length), loops = nest.shape, nest.loops
+    trips[loops] = 1.0
     read = 0
-    trips["nest"] = 1.0
-    for n in range(shape[0]):
-        for y in range(shape[1]):
-            trips["nest.plane"] += 1
-            for column in range(shape[2]):
-                trips["nest.row"] += 1
-                trips["nest.kept"] += order[-1] == len(order) - 1
-                trips["nest.single"] += shape[3] == 1
-                for z in range(shape[3]):
-                    if not _copies_words(order, shape[3]):
-                        trips["nest.element"] += 1
-                    elif z % 4 == 0:
-                        trips["nest.word"] += 1
-                    at = n * steps[0] + y * steps[1] + column * steps[2] + z * steps[3]
-                    out[at] = source[read]
-                    read += 1
+    for batch in range(n):
+        if nest.rank == 4:
+            trips[f"{loops}.batch"] += 1
+        for y in range(h):
+            trips[f"{loops}.plane"] += 1
+            for column in range(w):
+                trips[f"{loops}.row"] += 1
+                at = batch * nest.steps[0] + y * nest.steps[1] + column * nest.steps[2]
+                _mirror_row(nest, read, at, trips)
+                for z in range(length):
+                    out[at + z * nest.steps[3]] = source[read + z]
+                read += length
     return out.reshape(output), trips
+
+
+def _mirror_row(nest: _Nest, read: int, write: int, trips: dict[str, float]) -> None:
+    """Turns of the innermost loop, by where a row begins in both tensors."""
+    length = nest.shape[3]
+    if not nest.keeps_rows:
+        trips["element"] += length
+    elif length < _SEVEN:
+        trips[f"{nest.loops}.byte"] += length
+    elif length == _SEVEN:
+        trips[f"{nest.loops}.seven"] += 1
+    else:
+        level = f"{nest.loops}.{'odd' if read % _WORD or write % _WORD else 'aligned'}"
+        words, left = divmod(length, _WORD)
+        trips[level] += 1
+        trips[f"{level}.word"] += words
+        if left:
+            trips[f"{level}.left_{left}"] += 1
 
 
 CASES: dict[str, CaseCalls] = {}

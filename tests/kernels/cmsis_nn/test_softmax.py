@@ -9,7 +9,11 @@ from numpy.testing import assert_array_equal
 from mcusim.graph import DType, Options
 from mcusim.interpreter import run
 from mcusim.kernels.cmsis_nn.softmax_mirror import softmax_s8
-from mcusim.kernels.cmsis_nn.softmax_trips import SoftmaxRows, softmax_s8_trips
+from mcusim.kernels.cmsis_nn.softmax_trips import (
+    SoftmaxRows,
+    softmax_s8_trips,
+    softmax_s16_trips,
+)
 from tests.golden_cmsis import GoldenCase, golden_cases, old_cases
 from tests.kernels.single_operators import assert_golden
 from tests.oracles import activation, quantized, single_operator
@@ -79,3 +83,29 @@ def test_all_of_a_rows_probability_wraps_in_int16() -> None:
     x = np.array([[5]], np.int16)
     assert run(graph, [x], runtime="tflm").outputs[0] == 32767
     assert run(graph, [x], runtime="cmsis-nn").outputs[0] == -32768
+
+
+@pytest.mark.parametrize("depth", [1, 2, 10, 64])
+@pytest.mark.parametrize("scaling", [(1 << 30, 0), (1 << 30, 1), (1717986918, 2)])
+def test_typical_turns_of_int16_are_the_mean_over_random_rows(
+    depth: int, scaling: tuple[int, int]
+) -> None:
+    x = np.random.default_rng(depth).integers(-32768, 32768, (2000, depth)).astype(np.int16)
+    typical, counted = (softmax_s16_trips(2000, depth, scaling, data) for data in (None, x))
+    for level, turns in counted.items():
+        assert typical[level] == pytest.approx(turns, rel=0.05, abs=0.002 * x.size)
+
+
+def test_turns_of_int16_by_hand() -> None:
+    """Two rows: 5 lies above 1 and 3, and 9 above 5; 0 is the largest of the other."""
+    x = np.array([[5, 1, 3, 9], [0, -20000, -1, -20001]], np.int16)
+    assert softmax_s16_trips(2, 4, (1 << 30, 3), x) == {
+        "call": 1,
+        "row": 2,
+        "row.single": 0,
+        "compared.larger": 1.0,
+        "compared.lower": 5.0,
+        "element.left_shift": 8,
+        "element.right_shift": 0,
+        "far": 2.0,
+    }
