@@ -38,7 +38,7 @@ from mcusim.runtimes import (
     static_ram,
 )
 from mcusim.runtimes.closed import BUILD as CLOSED_BUILD
-from mcusim.runtimes.closed import ClosedRuntime, closed_runtime, constants_part
+from mcusim.runtimes.closed import ClosedRuntime, check_types, closed_runtime, constants_part
 
 __all__ = ["BUILDS", "estimate", "rounds_once"]
 
@@ -177,6 +177,7 @@ def _closed(
         raise InputError(f"{closed.name} comes compiled: it takes no build, such as {build!r}")
     library, compared_build = closed.compared_with
     planned = _planned(graph, library, board, compared_build)
+    check_types(planned, closed)
     active_w = _active_w(board, rate_hz, closed.name)
     pricing = Pricing(board, rate_hz, compared_build, places, active_w)
     layers = tuple(by_factor(pricing.layer(layer), closed) for layer in planned.layers)

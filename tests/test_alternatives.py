@@ -39,12 +39,51 @@ def test_a_setting_that_is_wrong_for_all_is_refused() -> None:
         alternatives(graph, board, "gcc-O9")
 
 
+def test_what_is_not_known_of_memory_is_said() -> None:
+    graph, board = mcusim.load_model("lenet-5"), mcusim.load_board("nucleo-l496zg")
+    found = {a.runtime: a for a in alternatives(graph, board)}
+    for runtime in ("tflm@2026", "cmsis-nn@2026", "dnnruntime"):
+        estimate = found[runtime].estimate
+        assert estimate is not None
+        assert estimate.ram_bytes
+        assert found[runtime].least_ram_bytes is None
+        assert found[runtime].knows_program
+        assert not found[runtime].note
+    newest = found["cmsis-nn@2026"].estimate
+    assert newest is not None
+    assert newest.memory is not None
+    for year in ("2020", "2021", "2022"):
+        # The first convolution's input and output, 1,024 and 5,400 bytes, lie in RAM at once.
+        least = found[f"cmsis-nn@{year}"].least_ram_bytes
+        assert least is not None
+        assert 6_424 <= least <= newest.memory.head_bytes
+    assert found["cmsis-nn@q7"].note
+    closed = found["x-cube-ai@9.0"]
+    assert closed.note
+    assert not closed.knows_program
+
+
+def test_a_closed_runtime_measured_in_int8_is_not_priced_in_float32() -> None:
+    graph = mcusim.load_model("resnet-8:float32")
+    found = {a.runtime: a for a in alternatives(graph, mcusim.load_board("nucleo-l4r5zi"))}
+    assert "closed and was measured with int8 networks only" in found["hale@2024"].reason
+    assert found["hale@2024"].reason == found["x-cube-ai@9.0"].reason
+    assert found["tflm@2026"].estimate is not None
+
+
 def test_the_command_prints_the_table_and_saves_it(tmp_path: Path) -> None:
     path = tmp_path / "all.json"
     arguments = ["run", "conv-16-mnist", "--board", "nrf52840-dk", "--runtime", "all"]
     result = CliRunner().invoke(commands, [*arguments, "--json", str(path)])
     assert result.exit_code == 0, result.output
-    for word in ("tflm@2026", "dnnruntime", "not       utensor: operator"):
+    words = (
+        "tflm@2026",
+        "dnnruntime",
+        "not       utensor: operator",
+        "> ",
+        "note      cmsis-nn@q7",
+    )
+    for word in words:
         assert word in result.output
     content = json.loads(path.read_text())
     assert content["schema"] == "mcusim/alternatives/1"

@@ -168,7 +168,7 @@ def _all_runtimes(
     import mcusim
     from mcusim.alternatives import alternatives, alternatives_dict
     from mcusim.cli.output_files import write_whole
-    from mcusim.report import alternatives_table, refusal_lines
+    from mcusim.report import alternatives_table, note_lines, refusal_lines
 
     with console.progress(f"estimating {model} under every runtime"):
         graph, found_board = mcusim.load_model(model), mcusim.load_board(board)
@@ -178,6 +178,7 @@ def _all_runtimes(
         f"{graph.name} on {found_board.name} ({found_board.core.name}, {rate_hz / 1e6:g} MHz), "
         f"{build}",
         alternatives_table(found),
+        *note_lines(found),
         *refusal_lines(found),
         *(Text(f"! {warning}") for warning in (_untrained(graph),) if warning),
     )

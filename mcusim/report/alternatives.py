@@ -11,14 +11,14 @@ from rich.text import Text
 from mcusim.alternatives import Alternative
 from mcusim.estimates import Estimate
 
-__all__ = ["alternatives_table", "refusal_lines"]
+__all__ = ["alternatives_table", "note_lines", "refusal_lines"]
 
 
 def alternatives_table(found: Sequence[Alternative]) -> Table:
     """One row a runtime that runs the model, the fastest first.
 
     RAM is that of activations and variables where it is known; a ``!`` says that it, or flash, is
-    more than the board has.
+    more than the board has, and a ``>`` that something of it is not known.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("runtime", no_wrap=True)
@@ -26,8 +26,17 @@ def alternatives_table(found: Sequence[Alternative]) -> Table:
         table.add_column(title, justify="right", no_wrap=True)
     for alternative in found:
         if alternative.estimate is not None:
-            table.add_row(*map(Text, _cells(alternative.runtime, alternative.estimate)))
+            table.add_row(*map(Text, _cells(alternative, alternative.estimate)))
     return table
+
+
+def note_lines(found: Sequence[Alternative]) -> list[str]:
+    """What a reader must know of some rows of the table; runtimes of one note on one line."""
+    by_note: dict[str, list[str]] = {}
+    for alternative in found:
+        if alternative.note:
+            by_note.setdefault(alternative.note, []).append(alternative.runtime)
+    return [f"note      {', '.join(names)}: {note}" for note, names in by_note.items()]
 
 
 def refusal_lines(found: Sequence[Alternative]) -> list[str]:
@@ -39,16 +48,17 @@ def refusal_lines(found: Sequence[Alternative]) -> list[str]:
     return [f"not       {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
 
 
-def _cells(runtime: str, estimate: Estimate) -> tuple[str, ...]:
+def _cells(alternative: Alternative, estimate: Estimate) -> tuple[str, ...]:
     board = estimate.board
+    ram, least = estimate.ram_bytes, alternative.least_ram_bytes
     return (
-        runtime,
+        alternative.runtime,
         _number(estimate.latency_s),
         _range(estimate.latency_interval_s),
         _number(estimate.energy_j),
         _range(estimate.energy_interval_j),
-        _size(estimate.ram_bytes, board.ram.bytes),
-        _size(estimate.flash_bytes, board.flash.bytes),
+        _size(least if ram is None else ram, board.ram.bytes, ram is not None),
+        _size(estimate.flash_bytes, board.flash.bytes, alternative.knows_program),
     )
 
 
@@ -62,7 +72,7 @@ def _range(bounds: tuple[float, float]) -> str:
     return f"{_number(bounds[0])} to {_number(bounds[1])}"
 
 
-def _size(size: int | None, most: int) -> str:
+def _size(size: int | None, most: int, is_all: bool) -> str:
     if size is None:
         return "unknown"
-    return f"{size:,}{' !' if size > most else ''}"
+    return f"{'' if is_all else '> '}{size:,}{' !' if size > most else ''}"

@@ -12,12 +12,20 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from mcusim.errors import InputError
+from mcusim.errors import InputError, UnsupportedOperatorError
+from mcusim.graph import DType
 from mcusim.kernels.cmsis_nn.contract import SIMD_OF_CORE
 from mcusim.resources import data_path
 from mcusim.runtimes.plan import FlashPart, Plan
 
-__all__ = ["BUILD", "ClosedRuntime", "closed_names", "closed_runtime", "constants_part"]
+__all__ = [
+    "BUILD",
+    "ClosedRuntime",
+    "check_types",
+    "closed_names",
+    "closed_runtime",
+    "constants_part",
+]
 
 #: What an estimate calls the build of what comes compiled.
 BUILD = "closed"
@@ -104,6 +112,30 @@ def closed_runtime(name: str, core: str) -> ClosedRuntime | None:
         content["intervals"]["network"]["half_width"],
         content["intervals"]["board"]["half_width"],
     )
+
+
+def check_types(plan: Plan, closed: ClosedRuntime) -> None:
+    """Refuse networks of types that the factors were not measured with.
+
+    The submissions of float32 networks that are known lie outside of what int8 factors give.
+
+    Args:
+        plan: the model under the runtime that the factors are over.
+        closed: the runtime.
+
+    Raises:
+        UnsupportedOperatorError: a convolution or a dense layer that does not compute in int8.
+    """
+    for layer in plan.layers:
+        node = layer.node
+        if node.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+            continue
+        dtype = node.input(0).dtype
+        if dtype is not DType.INT8:
+            raise UnsupportedOperatorError(
+                f"{plan.graph.name}: operator {node.index} ({node.name}): {closed.name} is closed "
+                f"and was measured with int8 networks only, this one is {dtype.value}"
+            )
 
 
 def constants_part(plan: Plan) -> FlashPart:
