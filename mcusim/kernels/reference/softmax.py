@@ -135,8 +135,9 @@ def _softmax_int8(scaling: InputScaling, dtype: DType) -> BoundKernel:
         )
         if not fits:
             raise ModelError(
-                "so many inputs of a row are as large as the largest that TFLite Micro stops "
-                "there: the output's type has no bits left for their share"
+                "so many inputs of a row are as large as the largest that the output's type has "
+                "no bits left for their share: TFLite Micro's kernel stops there, CMSIS-NN's "
+                "shifts by more bits than C defines"
             )
         return [out]
 
