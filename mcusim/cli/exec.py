@@ -133,7 +133,7 @@ def command(
         _save_json(machine, found, result, layers, json_file)
     if trace_file or speedscope_file:
         _save_traces(machine, found, watch, trace_file, speedscope_file)
-    return _exit_code(stop)
+    return _exit_code(machine, stop)
 
 
 def _call(
@@ -182,9 +182,6 @@ def _print_output(said: Output) -> None:
 def _show(machine: Machine, found: Execution) -> None:
     from rich.text import Text
 
-    from mcusim.emulator.fault_report import fault_report
-    from mcusim.emulator.machine import StopReason
-
     board = machine.board
     stop = found.stop
     console.show(
@@ -209,10 +206,28 @@ def _show(machine: Machine, found: Execution) -> None:
         console.show(f"asleep    {1e3 * found.sleep_s:.6g} ms{drawn}")
     detail = f": {stop.detail}" if stop.detail else ""
     console.show(f"stopped   {stop.reason.value}{detail}")
-    if stop.reason is StopReason.FAULT:
-        console.show(*fault_report(machine, stop).lines())
+    if stop.fault is not None:
+        console.show(*stop.fault.lines())
+    console.show(*_handled_faults(machine, stop))
     console.show(*_unknown_registers(machine, stop))
     console.show(*(Text(f"! {warning}") for warning in found.warnings))
+
+
+def _handled_faults(machine: Machine, stop: Stop) -> list[str]:
+    """The first fault that a handler of the firmware took, as the core was, and how many more."""
+    handled = [fault for fault in machine.faults if fault is not stop.fault]
+    if not handled or (stop.fault is not None and handled[0].time_s >= stop.fault.time_s):
+        return []
+    first = handled[0]
+    by = f" in {first.handler}" if first.handler else ""
+    lines = [
+        f"! the firmware handled a fault at {1e3 * first.time_s:.4g} ms as {first.exception}{by}: "
+        f"{first.detail}",
+        *first.lines(),
+    ]
+    if len(handled) > 1:
+        lines.append(f"! and {len(handled) - 1} more; --json lists them")
+    return lines
 
 
 def _layers(machine: Machine, watch: LayerWatch) -> Estimate | None:
@@ -316,8 +331,6 @@ def _save_json(
     path: Path,
 ) -> None:
     from mcusim.cli.output_files import write_whole
-    from mcusim.emulator.fault_report import fault_report
-    from mcusim.emulator.machine import StopReason
 
     content = found.to_dict()
     content["output"] = [
@@ -339,8 +352,9 @@ def _save_json(
     ]
     content["inference"] = layers and layers.to_dict()
     content["call"] = dict(result) or None
-    is_fault = found.stop.reason is StopReason.FAULT
-    content["fault"] = fault_report(machine, found.stop).to_dict() if is_fault else None
+    fault = found.stop.fault
+    content["fault"] = fault and fault.to_dict()
+    content["handled_faults"] = [f.to_dict() for f in machine.faults if f is not fault]
     text = json.dumps(content, indent=1) + "\n"
     write_whole(path, lambda file: file.write(text.encode()))
 
@@ -366,9 +380,9 @@ def _save_traces(
         write_whole(speedscope_file, lambda file: file.write(flame.encode()))
 
 
-def _exit_code(stop: Stop) -> int:
+def _exit_code(machine: Machine, stop: Stop) -> int:
     from mcusim.emulator.machine import StopReason
 
     if stop.reason is StopReason.INTERRUPTED:
         return 130
-    return 1 if stop.reason in (StopReason.FAULT, StopReason.STUCK) else 0
+    return 1 if machine.faults or stop.reason in (StopReason.FAULT, StopReason.STUCK) else 0

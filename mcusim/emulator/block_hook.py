@@ -6,9 +6,9 @@ from functools import lru_cache
 from typing import Any
 
 import numba
-from llvmlite import ir
 from numba import types as numba_types
-from numba.extending import intrinsic
+
+from mcusim.emulator.native import address_of, call_at, words_at
 
 __all__ = [
     "ADDRESS_BITS",
@@ -66,6 +66,7 @@ STATE = {
             "miss",
             "watch",
             "masked",
+            "refused",
             "events",
             "event_count",
             "event_room",
@@ -93,84 +94,50 @@ _KEY, _EXECUTED, _FELL, _TICKS, _INSTRUCTIONS, _FLAGS = range(6)
     _MISS,
     _WATCH,
     _MASKED,
+    _REFUSED,
     _EVENTS,
     _EVENT_COUNT,
     _EVENT_ROOM,
     _RING,
-) = range(17)
-
-
-def _words_intrinsic(typing_context: Any, address: Any) -> Any:
-    """The int64 words that begin at an address."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
-
-    return types.CPointer(types.int64)(types.int64), generate
-
-
-def _address_intrinsic(typing_context: Any, words: Any) -> Any:
-    """The address at which words begin."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ptrtoint(arguments[0], ir.IntType(64))
-
-    return types.int64(types.CPointer(types.int64)), generate
-
-
-def _call_intrinsic(
-    typing_context: Any, function: Any, first: Any, second: Any, third: Any, fourth: Any
-) -> Any:
-    """Call the C function at an address with four 64-bit arguments."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        word = ir.IntType(64)
-        kind = ir.FunctionType(ir.VoidType(), (word,) * 4)
-        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
-        return context.get_dummy_value()
-
-    return types.void(*(types.int64,) * 5), generate
-
-
-_words: Any = intrinsic(_words_intrinsic)
-_address: Any = intrinsic(_address_intrinsic)
-_call: Any = intrinsic(_call_intrinsic)
+) = range(18)
 
 
 def _find(address: int, size: int, state: Any) -> Any:
     """Address of the record of a block that the quick path did not find, or must not take."""
     key = address | size << ADDRESS_BITS
     at = state[_RECORDS] + ((address << _SHIFT) & state[_MASK])
-    found = _words(at)[_KEY]
+    found = words_at(at)[_KEY]
     while found & ~SLOW != key:
         if found == 0:
             # Python adds it, and may move the table.
-            _call(state[_MISS], address, size, 0, 0)
+            call_at(state[_MISS], address, size, 0, 0)
             at = state[_RECORDS] + ((address << _SHIFT) & state[_MASK])
         else:
             at = state[_RECORDS] + ((at - state[_RECORDS] + RECORD_BYTES) & state[_MASK])
-        found = _words(at)[_KEY]
-    flags = _words(at)[_FLAGS]
+        found = words_at(at)[_KEY]
+    flags = words_at(at)[_FLAGS]
+    if flags & (WATCHED | SAMPLED) and not state[_REFUSED]:
+        call_at(state[_WATCH], address, size, 0, 0)
+    if state[_REFUSED]:
+        return at
     if flags & UNMASKS and state[_MASKED]:
         state[_DEADLINE] = 0
     used = state[_EVENT_COUNT]
     if flags & TIMED and used < state[_EVENT_ROOM]:
-        event = _words(state[_EVENTS] + 16 * used)
+        event = words_at(state[_EVENTS] + 16 * used)
         event[0] = state[_CLOCK]
         event[1] = address
         state[_EVENT_COUNT] = used + 1
-    if flags & (WATCHED | SAMPLED):
-        _call(state[_WATCH], address, size, 0, 0)
     return at
 
 
 def _count(address: int, size: int, at: int, state: Any) -> None:
     """Count a block by its record."""
-    record = _words(at)
+    record = words_at(at)
     clock = state[_CLOCK] + record[_TICKS]
     used = state[_RING_USED]
     if address == state[_EXPECTED]:
-        _words(state[_RING + ((used - 1) & (RING - 1))])[_FELL] += 1
+        words_at(state[_RING + ((used - 1) & (RING - 1))])[_FELL] += 1
     else:
         clock += state[_TAKEN_TICKS]
     record[_EXECUTED] += 1
@@ -189,9 +156,14 @@ def slow_hook() -> Any:
     def enter(uc: int, address: int, size: int, state: Any) -> None:
         if state[_CLOCK] >= state[_DEADLINE]:
             state[_STOPPED] = 1
-            _call(state[_STOP], uc, 0, 0, 0)
+            call_at(state[_STOP], uc, 0, 0, 0)
             return
-        count(address, size, find(address, size, state), state)
+        at = find(address, size, state)
+        if state[_REFUSED]:
+            state[_STOPPED] = 1
+            call_at(state[_STOP], uc, 0, 0, 0)
+            return
+        count(address, size, at, state)
 
     word = types.int64
     signature = types.void(word, word, word, types.CPointer(word))
@@ -205,11 +177,11 @@ def block_hook() -> Any:
 
     def enter(uc: int, address: int, size: int, state: Any) -> None:
         at = state[_RECORDS] + ((address << _SHIFT) & state[_MASK])
-        is_found = _words(at)[_KEY] == address | size << ADDRESS_BITS
+        is_found = words_at(at)[_KEY] == address | size << ADDRESS_BITS
         if is_found and state[_CLOCK] < state[_DEADLINE]:
             count(address, size, at, state)
         else:
-            _call(state[_SLOW], uc, address, size, _address(state))
+            call_at(state[_SLOW], uc, address, size, address_of(state))
 
     word = types.int64
     signature = types.void(word, word, types.uint32, types.CPointer(word))

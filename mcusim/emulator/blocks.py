@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mcusim.emulator.instruction_classes import branches, class_of
 from mcusim.instruction_mix import FIELDS
 
-__all__ = ["Access", "Block", "Ending", "decode_block"]
+__all__ = ["Access", "Block", "Division", "Ending", "decode_block"]
 
 _POSITION = {name: position for position, name in enumerate(FIELDS)}
 
@@ -37,6 +38,9 @@ class Access:
         words: accesses of memory, as ``load_accesses`` counts them.
         bytes: moved in all.
         is_load: whether it reads.
+        at: address of the instruction.
+        alignment: bytes that its own address is to be a multiple of, at best.
+        is_strict: whether it faults where that is not so, whatever CCR says.
     """
 
     base: int
@@ -46,6 +50,22 @@ class Access:
     words: int
     bytes: int
     is_load: bool
+    at: int = 0
+    alignment: int = 1
+    is_strict: bool = False
+
+
+@dataclass(frozen=True)
+class Division:
+    """A division that is always executed with its block.
+
+    Attributes:
+        at: address of the instruction.
+        divisor: number of the register.
+    """
+
+    at: int
+    divisor: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +87,7 @@ class Block:
         unmasks: whether it may allow interrupts: it writes a special register.
         undecoded: instructions that the disassembler does not know; counted as ``alu``.
         accesses: loads and stores whose place can be told at its begin, literals left out.
+        divisions: those that no condition may skip.
     """
 
     address: int
@@ -82,65 +103,13 @@ class Block:
     unmasks: bool = False
     undecoded: int = 0
     accesses: tuple[Access, ...] = ()
+    divisions: tuple[Division, ...] = ()
 
     @property
     def end(self) -> int:
         """Address behind the last instruction."""
         return self.address + self.size
 
-
-def _by_class(**names: str) -> dict[str, str]:
-    return {name: kind for kind, listed in names.items() for name in listed.split()}
-
-
-#: Class of each mnemonic, without condition and flags; what is not here is ``alu``, or is told
-#: by its first letters in :data:`_PREFIXES`.
-_CLASS = _by_class(
-    if_then="it",
-    multiply="mul mla mls",
-    multiply_long="smull umull smlal umlal umaal smmul smmulr smmla smmlar smmls smmlsr",
-    multiply_half="smulbb smulbt smultb smultt smlabb smlabt smlatb smlatt smulwb smulwt smlawb "
-    "smlawt smlalbb smlalbt smlaltb smlaltt",
-    simd_mac="smlad smladx smuad smuadx smlsd smlsdx smusd smusdx smlald smlaldx smlsld smlsldx",
-    simd_other="sxtb16 sxtab16 uxtb16 uxtab16 pkhbt pkhtb ssat usat ssat16 usat16 qadd qsub qdadd "
-    "qdsub sxtab uxtab sxtah uxtah sel usad8 usada8",
-    divide="sdiv udiv",
-    load_byte="ldrb ldrsb ldrbt ldrsbt ldrexb ldab ldaexb",
-    load_half="ldrh ldrsh ldrht ldrsht ldrexh ldah ldaexh",
-    load_word="ldr ldrt ldrex lda ldaex",
-    load_double="ldrd ldrexd",
-    load_multiple="ldm ldmib ldmda ldmdb pop",
-    store_byte="strb strbt strexb stlb stlexb",
-    store_half="strh strht strexh stlh stlexh",
-    store_word="str strt strex stl stlex",
-    store_double="strd strexd",
-    store_multiple="stm stmib stmda stmdb push",
-    branch_conditional="cbz cbnz",
-    branch="b",
-    call="bl blx blxns",
-    branch_indirect="bx bxns bxj",
-    branch_table="tbb tbh",
-    float_alu="vadd vsub vmul vnmul vneg vabs vcmp vcmpe vmaxnm vminnm vseleq vselge vselgt vselvs",
-    float_mac="vmla vmls vnmla vnmls vfma vfms vfnma vfnms",
-    float_divide="vdiv vsqrt",
-    float_convert="vcvt vcvtr vcvtb vcvtt vcvta vcvtn vcvtp vcvtm vrinta vrintn vrintp vrintm "
-    "vrintr vrintx vrintz",
-    float_move="vmov vmrs vmsr fmstat fconsts fconstd vmovx vins",
-    float_load="vldr",
-    float_store="vstr",
-    float_load_multiple="vldmia vldmdb vpop fldmx",
-    float_store_multiple="vstmia vstmdb vpush fstmx vlstm",
-    system="mrs msr cps cpsie cpsid dmb dsb isb svc bkpt wfi wfe sev yield udf clrex pld pli dbg "
-    "sg tt ttt tta ttat csdb ssbb pssbb esb mcr mrc mcr2 mrc2 mcrr mrrc cdp cdp2 ldc stc hint",
-    nop="nop",
-)
-
-#: Parallel additions and subtractions: a prefix, an operation and a width.
-_PARALLEL = frozenset(
-    prefix + operation
-    for prefix in ("s", "u", "q", "uq", "sh", "uh")
-    for operation in ("add8", "add16", "sub8", "sub16", "asx", "sax")
-)
 
 _ACCESSES = {
     "load_byte": 1,
@@ -162,6 +131,13 @@ _BYTES = {
     "store_half": 2,
     "store_double": 8,
 }
+#: Accesses of these must be aligned to words, whatever CCR.UNALIGN_TRP says (ARMv7-M ARM, A3.2.1).
+_STRICT = frozenset(
+    (
+        *("load_double", "load_multiple", "float_load", "float_load_multiple"),
+        *("store_double", "store_multiple", "float_store", "float_store_multiple"),
+    )
+)
 _STACK_POINTER = 13
 _NUMBERS = {f"r{number}": number for number in range(13)} | {
     "sb": 9,
@@ -210,6 +186,7 @@ class _Decoder:
         self.ending = Ending.FALLS_THROUGH
         self.calls = self.waits = self.unmasks = False
         self.accesses: list[Access] = []
+        self.divisions: list[Division] = []
         self.written: set[int] = set()  # registers that no longer hold what they held at first
 
     def decode(self, code: bytes) -> Block:
@@ -241,32 +218,36 @@ class _Decoder:
             self.unmasks,
             self.undecoded,
             tuple(self.accesses),
+            tuple(self.divisions),
         )
 
     def _count(self, found: Any, disassembler: Any) -> None:
         name = disassembler.insn_name(found.id)
         if name == "hint":
             name = found.mnemonic.split(".")[0]
-        kind = _kind(name, found)
+        kind = class_of(name, found)
         is_conditional = self.under_condition > 0
         self.under_condition = max(0, self.under_condition - 1)
         if kind == "if_then":
             self.under_condition = len(found.mnemonic.split(".")[0]) - 1
         self.counts[_POSITION[kind]] += 1
-        self._count_accesses(kind, found)
+        self._count_accesses(kind, found, is_conditional)
+        if kind == "divide" and not is_conditional:
+            divisor = _register(found, found.operands[-1].reg)
+            self.divisions.append(Division(found.address, divisor))
         self._note_written(found)
-        branches = _branches(kind, name, found)
-        if is_conditional and not branches:
+        may_branch = branches(kind, found)
+        if is_conditional and not may_branch:
             self.conditional += 1
         self.ending = Ending.FALLS_THROUGH
-        if branches:
+        if may_branch:
             may_fall = is_conditional or kind == "branch_conditional"
             self.ending = Ending.CONDITIONAL if may_fall else Ending.UNCONDITIONAL
         self.calls = kind == "call"
         self.waits = name == "wfe"
         self.unmasks |= name in ("msr", "cps", "cpsie")
 
-    def _count_accesses(self, kind: str, found: Any) -> None:
+    def _count_accesses(self, kind: str, found: Any, is_conditional: bool) -> None:
         loads = kind in ("load_multiple", "float_load_multiple")
         if loads or kind in ("store_multiple", "float_store_multiple"):
             words = _registers_moved(found)
@@ -284,9 +265,14 @@ class _Decoder:
             self.literal_loads += 1
             self.literal_bytes += _BYTES.get(kind, 4 * words)
         else:
-            self._locate(found, words, _BYTES.get(kind, 4 * words), loads)
+            size = _BYTES.get(kind, 4 * words)
+            # Whether a condition skips an instruction is not to be seen before it is reached.
+            alignment = 1 if is_conditional else min(4, size)
+            self._locate(found, words, size, loads, alignment, kind in _STRICT)
 
-    def _locate(self, found: Any, words: int, size: int, is_load: bool) -> None:
+    def _locate(
+        self, found: Any, words: int, size: int, is_load: bool, alignment: int, is_strict: bool
+    ) -> None:
         """Keep an access whose registers are still those of the block's begin."""
         from capstone.arm import ARM_OP_MEM
 
@@ -307,7 +293,12 @@ class _Decoder:
                 base = _register(found, found.operands[0].reg)
         needed = {base} if index is None else {base, index}
         if base >= 0 and (index is None or index >= 0) and not needed & self.written:
-            self.accesses.append(Access(base, index, shift, offset, words, size, is_load))
+            self.accesses.append(
+                Access(
+                    *(base, index, shift, offset, words, size, is_load),
+                    *(found.address, alignment, is_strict),
+                )
+            )
 
     def _note_written(self, found: Any) -> None:
         """A base that is moved on stays in its memory; one that is computed may not."""
@@ -336,42 +327,6 @@ def _register(found: Any, register: int) -> int:
 
 def _is_wide(piece: bytes) -> bool:
     return len(piece) > 1 and piece[1] >> 3 in (0b11101, 0b11110, 0b11111)
-
-
-def _kind(name: str, found: Any) -> str:
-    if name == "b" and not _is_always(found):
-        return "branch_conditional"
-    if _writes_pc(found) and name in ("ldr", "mov", "add", "movs", "sub"):
-        return "branch_indirect"
-    kind = _CLASS.get(name)
-    if kind:
-        return kind
-    if name in _PARALLEL:
-        return "simd_other"
-    return "float_alu" if name.startswith("v") else "alu"
-
-
-def _is_always(found: Any) -> bool:
-    from capstone.arm import ARM_CC_AL, ARM_CC_INVALID
-
-    return found.cc in (ARM_CC_AL, ARM_CC_INVALID)
-
-
-def _writes_pc(found: Any) -> bool:
-    from capstone.arm import ARM_REG_PC
-
-    operands = found.operands
-    return bool(operands) and operands[0].type == 1 and operands[0].reg == ARM_REG_PC
-
-
-def _branches(kind: str, name: str, found: Any) -> bool:
-    if kind in ("branch", "branch_conditional", "call", "branch_indirect", "branch_table"):
-        return True
-    if kind == "load_multiple":
-        from capstone.arm import ARM_REG_PC
-
-        return any(operand.reg == ARM_REG_PC for operand in found.operands)
-    return False
 
 
 def _registers_moved(found: Any) -> int:

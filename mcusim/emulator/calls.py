@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from mcusim.emulator.memories import MemoryRegion
 from mcusim.errors import FirmwareError, InputError
 from mcusim.instruction_mix import InstructionMix
 
-__all__ = ["CallResult", "call", "copy_initial_data"]
+__all__ = ["CallResult", "aside", "call", "copy_initial_data"]
 
 _BREAKPOINT = b"\x00\xbe"
 _PAGE = 0x1000
@@ -126,6 +127,18 @@ def call(
     executed = machine.counts().since(before)
     given = tuple(array for array, _ in caller.arrays)
     return CallResult(value, arrays, given, executed, machine.cycles - started)
+
+
+@contextmanager
+def aside(machine: Machine) -> Iterator[None]:
+    """Execute something that leaves neither registers nor counts behind, only memory."""
+    registers = machine.uc.context_save()
+    counted = machine.counter.save()
+    try:
+        yield
+    finally:
+        machine.counter.restore(counted)
+        machine.uc.context_restore(registers)
 
 
 def copy_initial_data(machine: Machine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -21,6 +22,11 @@ class EventKind(Enum):
     BAD_WRITE = "write where nothing answers"
     BAD_FETCH = "execution where no memory is"
     UNDEFINED = "undefined instruction"
+    INVALID_STATE = "branch to an address without the bit of Thumb code"
+    INVALID_RETURN = "return from an exception that cannot be"
+    NO_COPROCESSOR = "instruction of a coprocessor that is not there"
+    UNALIGNED = "unaligned access"
+    DIVISION_BY_ZERO = "division by zero"
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,16 @@ class Event:
     kind: EventKind
     pc: int
     address: int = 0
+
+    def told(self, place: Callable[[int], str]) -> str:
+        """What happened and where, for people.
+
+        Args:
+            place: names an address.
+        """
+        if self.kind in (EventKind.BAD_READ, EventKind.BAD_WRITE):
+            return f"{self.kind.value}, {self.address:#010x}, at {place(self.pc)}"
+        return f"{self.kind.value} at {place(self.pc)}"
 
 
 class Peripheral(Protocol):

@@ -16,6 +16,10 @@ _EXCEPTION_SUPERVISOR, _EXCEPTION_PREFETCH, _EXCEPTION_BREAKPOINT = 2, 3, 7
 #: A return from an exception, once MSR has told the translator that a handler runs; else it
 #: is a prefetch.
 _EXCEPTION_EXIT = 8
+#: A word or halfword that is not aligned, where the core cannot access one.
+_EXCEPTION_DATA_ABORT = 4
+_EXCEPTION_NO_COPROCESSOR = 17
+_THUMB = 1 << 24
 _WFI_NARROW, _WFI_WIDE = b"\x30\xbf", b"\xaf\xf3\x03\x80"
 
 _MODELS = {
@@ -84,13 +88,23 @@ class Core:
             self._event = Event(EventKind.BREAKPOINT, pc)
         elif number in (_EXCEPTION_PREFETCH, _EXCEPTION_EXIT):
             self._event = _left(pc)
+        elif number == _EXCEPTION_DATA_ABORT:
+            self._event = Event(EventKind.UNALIGNED, pc)
+        elif number == _EXCEPTION_NO_COPROCESSOR:
+            self._event = Event(EventKind.NO_COPROCESSOR, pc)
         else:
-            self._event = Event(EventKind.UNDEFINED, pc)
+            self._event = self._undefined()
         uc.emu_stop()
 
     def _on_undefined(self, _: Any, __: object) -> bool:
-        self._event = Event(EventKind.UNDEFINED, self._pc())
+        self._event = self._undefined()
         return False
+
+    def _undefined(self) -> Event:
+        from unicorn.arm_const import UC_ARM_REG_XPSR
+
+        is_thumb = self.uc.reg_read(UC_ARM_REG_XPSR) & _THUMB
+        return Event(EventKind.UNDEFINED if is_thumb else EventKind.INVALID_STATE, self._pc())
 
     def _on_bad_access(
         self, _: Any, access: int, address: int, __: int, ___: int, ____: object
@@ -102,6 +116,8 @@ class Core:
             UC_MEM_READ_UNMAPPED,
         )
 
+        if self._event is not None:
+            return False  # an unaligned store goes on byte by byte
         if access in (UC_MEM_FETCH_UNMAPPED, UC_MEM_FETCH_PROT):
             self._event = _left(address)
         elif access in (UC_MEM_READ_UNMAPPED, UC_MEM_READ_PROT):

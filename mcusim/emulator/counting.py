@@ -32,6 +32,7 @@ from mcusim.emulator.block_hook import (
 )
 from mcusim.emulator.blocks import Block, Ending
 from mcusim.emulator.counts import Counts
+from mcusim.emulator.native_hooks import add_native_hook, address_in
 from mcusim.instruction_mix import FIELDS
 
 __all__ = ["BlockCounter"]
@@ -88,8 +89,8 @@ class BlockCounter:
         self._watch = ctypes.CFUNCTYPE(None, ctypes.c_uint64, ctypes.c_uint64)(self._reach)
         self._set("taken_ticks", round(taken_cycles * TICKS))
         self._set("deadline", _NEVER)
-        self._set("miss", _address(self._miss))
-        self._set("watch", _address(self._watch))
+        self._set("miss", address_in(self._miss))
+        self._set("watch", address_in(self._watch))
         self._point()
         self._set("expected", _NOWHERE)
         self._set("ticks", -self._get("taken_ticks"))
@@ -100,23 +101,12 @@ class BlockCounter:
         Args:
             uc: a ``unicorn.Uc``, before it has executed anything.
         """
-        from unicorn import UC_HOOK_BLOCK, UcError
+        from unicorn import UC_HOOK_BLOCK
         from unicorn.unicorn_py3.unicorn import uclib
 
         self._set("slow", slow_hook().address)
-        self._set("stop", _address(uclib.uc_emu_stop))
-        handle = ctypes.c_size_t()
-        error = uclib.uc_hook_add(
-            uc._uch,
-            ctypes.byref(handle),
-            ctypes.c_int(UC_HOOK_BLOCK),
-            ctypes.c_void_p(block_hook().address),
-            ctypes.c_void_p(self._state.ctypes.data),
-            ctypes.c_uint64(1),
-            ctypes.c_uint64(0),
-        )
-        if error:
-            raise UcError(error)
+        self._set("stop", address_in(uclib.uc_emu_stop))
+        add_native_hook(uc, UC_HOOK_BLOCK, block_hook().address, self._state)
 
     @property
     def cycles(self) -> float:
@@ -146,6 +136,7 @@ class BlockCounter:
         at = min(max(round(min(cycles, _FAR) * TICKS), self._get("ticks") + 1), _NEVER)
         self._set("deadline", at)
         self._set("stopped", 0)
+        self._set("refused", 0)
         self._set("masked", 0)
 
     def attend(self) -> None:
@@ -155,6 +146,10 @@ class BlockCounter:
     def attend_when_unmasked(self) -> None:
         """Stop behind the next block that may allow interrupts; after :meth:`stop_at`."""
         self._set("masked", 1)
+
+    def refuse(self) -> None:
+        """Stop before the block that is just met or sampled, as if it had not been reached."""
+        self._set("refused", 1)
 
     @property
     def stopped(self) -> bool:
@@ -270,6 +265,11 @@ class BlockCounter:
         for place in self._recent():
             yield int(self._records[place, RECORD["key"]]) & ((1 << ADDRESS_BITS) - 1)
 
+    def recent_blocks(self) -> list[Block]:
+        """The last blocks entered, the latest first."""
+        numbers = {place: number for number, place in enumerate(self._places)}
+        return [self.blocks[numbers[place]] for place in self._recent()]
+
     def _recent(self, most: int = RING) -> list[int]:
         """Places of the records of the last blocks, the latest first."""
         used, ring = self._get("ring_used"), STATE["ring"]
@@ -281,8 +281,6 @@ class BlockCounter:
 
     def _reach(self, address: int, size: int) -> None:
         try:
-            if address in self._watched:
-                self._watched[address](address)
             number = self._numbers.get((address, size), -1)
             if number in self._sampled and self.sampler is not None:
                 block = self.blocks[number]
@@ -290,6 +288,8 @@ class BlockCounter:
                     self._sampled.discard(number)
                     self._mark(self._places[number], block)
                     self._price(number)
+            if address in self._watched and not self._get("refused"):
+                self._watched[address](address)
         except BaseException as error:  # an exception cannot cross the hook
             self.failure = error
             self.attend()
@@ -387,7 +387,3 @@ class BlockCounter:
 
     def _set(self, name: str, value: int) -> None:
         self._state[STATE[name]] = value
-
-
-def _address(function: Any) -> int:
-    return ctypes.cast(function, ctypes.c_void_p).value or 0

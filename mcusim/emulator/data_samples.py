@@ -14,6 +14,7 @@ from typing import Any
 from mcusim.emulator.blocks import Access, Block
 from mcusim.emulator.image_types import Image
 from mcusim.emulator.memories import Memories
+from mcusim.emulator.traps import Traps
 
 __all__ = ["DataSamples", "FlashReads"]
 
@@ -60,12 +61,14 @@ class DataSamples:
         uc: the ``unicorn.Uc`` whose registers are looked at.
         memories: of the board.
         image: whose symbols tell the size of tables.
+        traps: hears where accesses go.
     """
 
-    def __init__(self, uc: Any, memories: Memories, image: Image) -> None:
+    def __init__(self, uc: Any, memories: Memories, image: Image, traps: Traps) -> None:
         self._uc = uc
         self._memories = memories
         self._image = image
+        self._traps = traps
         self._seen: dict[tuple[int, int], tuple[_Seen, ...]] = {}
         self._left: dict[int, int] = {}
 
@@ -81,6 +84,7 @@ class DataSamples:
             self._seen[block.address, block.size] = seen
         for access, samples in zip(block.accesses, seen, strict=True):
             address = self._address(access)
+            self._traps.see(block, access, address)
             region = self._memories.region_at(address)
             samples.regions[region.name if region else ""] += 1
             if region is not None and region.is_flash:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from typing import Any
 
 from unicorn import UcError
@@ -10,7 +11,7 @@ from unicorn import arm_const as arm
 
 from mcusim.emulator.core_registers import CoreRegisters
 
-__all__ = ["ExceptionFrames", "FrameError"]
+__all__ = ["ExceptionFrames", "FrameError", "Pushed"]
 
 _BASIC_BYTES, _EXTENDED_BYTES = 0x20, 0x68
 _THREAD, _PROCESS_STACK, _BASIC_FRAME = 1 << 3, 1 << 2, 1 << 4
@@ -19,7 +20,22 @@ _ALIGNED, _THUMB, _IT_STATE, _NUMBER = 1 << 9, 1 << 24, 0x0600_FC00, 0x1FF
 
 
 class FrameError(Exception):
-    """The frame cannot be read or written: the stack pointer is wild."""
+    """The frame cannot be read: the stack pointer is wild."""
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """A context that was stacked.
+
+    Attributes:
+        exc_return: what returns to it.
+        frame: address of the first word.
+        is_written: whether memory took it.
+    """
+
+    exc_return: int
+    frame: int
+    is_written: bool
 
 
 class ExceptionFrames:
@@ -45,24 +61,22 @@ class ExceptionFrames:
         self._handler = CoreRegisters(
             uc, (sp, control, ipsr, control, xpsr, arm.UC_ARM_REG_LR, arm.UC_ARM_REG_PC)
         )
+        self._chained = CoreRegisters(
+            uc, (control, ipsr, xpsr, arm.UC_ARM_REG_LR, arm.UC_ARM_REG_PC)
+        )
         self._thread = CoreRegisters(uc, (ipsr, control))
         self._stack = CoreRegisters(uc, (sp,))
         self._restored = CoreRegisters(uc, (*core, sp, xpsr, control, arm.UC_ARM_REG_PC))
 
-    def enter(self, number: int, return_address: int, handler: int, fpu: bool) -> None:
-        """Stack the context and begin a handler.
+    def push(self, return_address: int, fpu: bool) -> Pushed:
+        """Stack the context; the stack pointer moves where nothing can be written as well.
 
         With a floating-point context its registers are stored at once. A chip may store them only
         when the handler uses the FPU; the room on the stack and what returns are the same.
 
         Args:
-            number: of the exception.
             return_address: where execution goes on afterwards.
-            handler: word of the vector table.
             fpu: whether a floating-point context is stacked when there is one.
-
-        Raises:
-            FrameError: the stack lies where nothing can be written.
         """
         *core, stack, status, control = self._context.read()
         extended = fpu and bool(control & _FPCA)
@@ -71,10 +85,6 @@ class ExceptionFrames:
         words = [*core, return_address & ~1, (status & ~_ALIGNED) | padded]
         if extended:
             words += [value & 0xFFFF_FFFF for value in self._floats.read()] + [0]
-        try:
-            self._uc.mem_write(frame, struct.pack(f"<{len(words)}I", *words))
-        except UcError:
-            raise FrameError(f"the stack at {frame:#x} cannot be written") from None
         from_handler = bool(status & _NUMBER)
         on_process_stack = not from_handler and bool(control & _SPSEL)
         exc_return = (
@@ -83,11 +93,63 @@ class ExceptionFrames:
             | (0 if from_handler else _THREAD)
             | (_PROCESS_STACK if on_process_stack else 0)
         )
+        try:
+            self._uc.mem_write(frame, struct.pack(f"<{len(words)}I", *words))
+        except UcError:
+            return Pushed(exc_return, frame, False)
+        return Pushed(exc_return, frame, True)
+
+    def begin(self, number: int, handler: int, pushed: Pushed) -> None:
+        """Begin a handler on a context that was stacked.
+
+        Args:
+            number: of the exception.
+            handler: word of the vector table.
+            pushed: what was stacked.
+        """
+        *_, status, control = self._context.read()
         cleared = control & ~(_SPSEL | _FPCA)
-        now = status & ~(_IT_STATE | _NUMBER) | number
-        self._handler.write((frame, cleared, number, cleared, now, exc_return, handler | 1))
-        if control & _UNPRIVILEGED and not from_handler:
+        now = status & ~(_IT_STATE | _NUMBER) | _THUMB | number
+        self._handler.write(
+            (pushed.frame, cleared, number, cleared, now, pushed.exc_return, handler | 1)
+        )
+        if control & _UNPRIVILEGED and not status & _NUMBER:
             self._renew_privilege()
+
+    def chain(self, number: int, handler: int, exc_return: int) -> None:
+        """Begin a handler on the context of the one that ends.
+
+        Args:
+            number: of the exception.
+            handler: word of the vector table.
+            exc_return: what the handler that ends returned by.
+        """
+        *_, status, control = self._context.read()
+        cleared = control & ~(_SPSEL | _FPCA)
+        now = status & ~(_IT_STATE | _NUMBER) | _THUMB | number
+        self._chained.write((cleared, number, now, exc_return, handler | 1))
+
+    def set_thumb(self, is_thumb: bool) -> None:
+        """What a context that is stacked next says of the kind of code it came from."""
+        status = self._uc.reg_read(arm.UC_ARM_REG_XPSR) & ~_THUMB
+        self._uc.reg_write(arm.UC_ARM_REG_XPSR, status | (_THUMB if is_thumb else 0))
+
+    def stacked_status(self, exc_return: int) -> int | None:
+        """The xPSR that a return would restore; None where its stack cannot be read.
+
+        Args:
+            exc_return: what is returned by.
+        """
+        stack = self._stack_named(exc_return)
+        try:
+            return int.from_bytes(self._uc.mem_read(stack + 28, 4), "little")
+        except UcError:
+            return None
+
+    def _stack_named(self, exc_return: int) -> int:
+        on_process_stack = exc_return & _THREAD and exc_return & _PROCESS_STACK
+        register = arm.UC_ARM_REG_PSP if on_process_stack else arm.UC_ARM_REG_MSP
+        return int(self._uc.reg_read(register))
 
     def leave(self, exc_return: int) -> None:
         """Unstack the context that an EXC_RETURN value names, and go on there.

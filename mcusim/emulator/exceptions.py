@@ -5,31 +5,41 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 __all__ = [
+    "BUS_FAULT",
+    "DEBUG_MONITOR",
+    "FAULTS",
     "FIRST_INTERRUPT",
     "HARD_FAULT",
+    "MEM_MANAGE",
     "NMI",
     "PENDSV",
     "SVCALL",
     "SYSTICK",
+    "USAGE_FAULT",
     "Exceptions",
     "Masks",
     "exception_name",
 ]
 
-NMI, HARD_FAULT, SVCALL, PENDSV, SYSTICK = 2, 3, 11, 14, 15
+NMI, HARD_FAULT, MEM_MANAGE, BUS_FAULT, USAGE_FAULT = 2, 3, 4, 5, 6
+SVCALL, DEBUG_MONITOR, PENDSV, SYSTICK = 11, 12, 14, 15
+#: Those that a fault of the code is taken as.
+FAULTS = frozenset((HARD_FAULT, MEM_MANAGE, BUS_FAULT, USAGE_FAULT, DEBUG_MONITOR))
 #: Number of the exception of interrupt 0.
 FIRST_INTERRUPT = 16
 
 _IDLE = 256  # the priority of code outside every handler: below all others
+#: Those that SHCSR or DEMCR enables, as NVIC enables interrupts.
+_CONFIGURABLE = frozenset((MEM_MANAGE, BUS_FAULT, USAGE_FAULT, DEBUG_MONITOR))
 _FIXED = {1: -3, NMI: -2, HARD_FAULT: -1}
 _NAMES = {
     NMI: "NMI",
     HARD_FAULT: "HardFault",
-    4: "MemManage",
-    5: "BusFault",
-    6: "UsageFault",
+    MEM_MANAGE: "MemManage",
+    BUS_FAULT: "BusFault",
+    USAGE_FAULT: "UsageFault",
     SVCALL: "SVCall",
-    12: "DebugMonitor",
+    DEBUG_MONITOR: "DebugMonitor",
     PENDSV: "PendSV",
     SYSTICK: "SysTick",
 }
@@ -67,7 +77,7 @@ class Exceptions:
         group_shift: bits of a priority, from the lowest, that do not preempt.
         pending: numbers of pending exceptions.
         active: numbers of exceptions whose handlers run, in the order of entry.
-        enabled: numbers of enabled interrupts; the other exceptions always are.
+        enabled: numbers of enabled interrupts and faults; the other exceptions always are.
         asserted: numbers of interrupts whose line a peripheral holds.
     """
 
@@ -94,6 +104,11 @@ class Exceptions:
     def set_priority(self, number: int, value: int) -> None:
         """Set a priority; bits that the chip does not have read as zero, and fixed ones stay."""
         self._priorities[number] = value & (0xFF << (8 - self.priority_bits)) & 0xFF
+
+    def is_enabled(self, number: int) -> bool:
+        """Whether an exception may be taken, if its priority allows it."""
+        is_always = number < FIRST_INTERRUPT and number not in _CONFIGURABLE
+        return is_always or number in self.enabled
 
     def pend(self, number: int) -> None:
         """Make an exception pending."""
@@ -130,6 +145,27 @@ class Exceptions:
         beats = self._group(self.priority(number)) < self.execution_priority(masks)
         return number if beats else None
 
+    def fault_taken_as(self, number: int, masks: Masks) -> int | None:
+        """Which exception a fault of the code that runs is taken as (B1.5.4, B1.5.15).
+
+        Args:
+            number: the fault's own exception; SVCALL for a supervisor call.
+            masks: what the core's mask registers hold.
+
+        Returns:
+            It, or HardFault where it is disabled or not urgent enough; None where that cannot be
+            taken either, so that the core locks up.
+        """
+        current = self.execution_priority(masks)
+        if self.is_enabled(number) and self._group(self.priority(number)) < current:
+            return number
+        return HARD_FAULT if _FIXED[HARD_FAULT] < current else None
+
+    @property
+    def in_fault(self) -> bool:
+        """Whether the handler of a fault has begun and not returned."""
+        return not FAULTS.isdisjoint(self.active)
+
     def wakes(self, masks: Masks) -> bool:
         """Whether a sleeping core wakes: as if PRIMASK were clear (B1.5.19)."""
         return self.next_taken(Masks(False, masks.faultmask, masks.basepri)) is not None
@@ -151,7 +187,7 @@ class Exceptions:
             self.pending.add(number)
 
     def _most_urgent(self) -> int | None:
-        ready = [n for n in self.pending if n < FIRST_INTERRUPT or n in self.enabled]
+        ready = [n for n in self.pending if self.is_enabled(n)]
         return min(ready, key=lambda n: (self.priority(n), n), default=None)
 
     def _group(self, priority: int) -> int:

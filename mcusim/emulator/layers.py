@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mcusim.emulator.calls import aside
 from mcusim.emulator.counts import Counts
 from mcusim.emulator.images import Image, Symbol
 from mcusim.emulator.machine import Machine, Stop, StopReason
@@ -244,7 +245,7 @@ def tensor(
         raise FirmwareError(
             f"{machine.image.name}: has no symbol {name}, so its tensors cannot be read"
         )
-    with machine.aside():
+    with aside(machine):
         result = machine.call(symbol.address, layer.context, layer.node, index, returns=np.uint32)
     # The first word of a TfLiteEvalTensor is the address of its data.
     address = int.from_bytes(machine.read(int(result.value), 4), "little")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,11 +19,14 @@ from mcusim.emulator.core_registers import CoreRegisters
 from mcusim.emulator.counting import BlockCounter
 from mcusim.emulator.counts import Counts
 from mcusim.emulator.data_samples import DataSamples
+from mcusim.emulator.fault_report import FaultReport, look_at_fault
 from mcusim.emulator.images import Image, load_image
 from mcusim.emulator.keyboard import on_key_interrupt
+from mcusim.emulator.listeners import Listeners
 from mcusim.emulator.memories import Memories
 from mcusim.emulator.outcomes import Output, Stop, StopReason, Transcript
 from mcusim.emulator.timing import BlockPricing
+from mcusim.emulator.traps import Traps
 
 if TYPE_CHECKING:
     from mcusim.emulator.arguments import Argument
@@ -55,7 +57,9 @@ class Machine:
         counter: what has been executed.
         pricing: what blocks cost.
         bus: which peripheral answers at which address.
-        heard: takes each of them at once, if it is set.
+        faults: those that code ran into, whether its handlers dealt with them or not; the first of
+            them where there are very many.
+        heard: takes each thing that the firmware says at once, if it is set.
         sleep_cycles: cycles since reset that the core was waiting for an interrupt.
         sleeps: begin and end of each such time, if it is a list.
     """
@@ -88,7 +92,8 @@ class Machine:
         self.memories = Memories(self.uc, board)
         self.memories.program(self.image)
         self.bus = Bus(self.uc, self)
-        samples = DataSamples(self.uc, self.memories, self.image)
+        self._traps = Traps(self.uc, lambda: self.counter.refuse())
+        samples = DataSamples(self.uc, self.memories, self.image, self._traps)
         self.pricing = BlockPricing(board, self.clock_hz, self.memories, samples)
         self.counter = BlockCounter(
             self._decode, self.pricing.block_cycles, self.pricing.taken_cycles()
@@ -96,6 +101,7 @@ class Machine:
         self.counter.sampler = samples.look
         self.counter.install(self.uc)
         self._transcript = Transcript()
+        self.faults: list[FaultReport] = []
         self.heard: Callable[[Output], None] | None = None
         self.sleep_cycles = 0.0
         self.sleeps: list[tuple[float, float]] | None = None
@@ -104,8 +110,8 @@ class Machine:
         self._return_address: int | None = None
         self._limit: float | None = None
         self._attention = False
-        self._listeners: list[tuple[float, Callable[[], None]]] = []
-        self._due, self._heard_at, self._sampled_at = 0.0, math.inf, _LONGEST_SLICE
+        self._listeners = Listeners()
+        self._due, self._sampled_at = 0.0, _LONGEST_SLICE
         self.reset()
 
     # What peripherals use.
@@ -139,12 +145,29 @@ class Machine:
         self._stop = self._stop or stop
         self.counter.attend()
 
+    def trap(self, *, divisions: bool, unaligned: bool) -> None:
+        """What the core traps from now on: divisions by zero, and all misaligned accesses."""
+        self._traps.set(divisions, unaligned)
+        self._traps.meet(self.counter.blocks)
+        self.attend()
+
+    def fail(self, detail: str, event: Event | None = None) -> None:
+        """End the run with a fault, where the core stands now."""
+        report = look_at_fault(self, detail)
+        self.faults.append(report)
+        self.halt(Stop(StopReason.FAULT, detail, event, report))
+
     def emit(self, channel: str, data: bytes) -> None:
         """Take what the firmware says on a channel."""
         said = Output(channel, data, self.cycles)
         self._transcript.add(said)
         if self.heard is not None:
             self.heard(said)
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether one function is being run, and not the firmware."""
+        return self._return_address is not None
 
     @property
     def outputs(self) -> list[Output]:
@@ -158,8 +181,7 @@ class Machine:
             look: what is called between two blocks.
             every_cycles: how often at least.
         """
-        self._listeners.append((every_cycles, look))
-        self._heard_at = 0.0
+        self._listeners.add(look, every_cycles)
 
     def output(self, channel: str | None = None) -> bytes:
         """All that was said on one channel, or on all of them in order."""
@@ -227,12 +249,12 @@ class Machine:
         """
         self._return_address = return_address
         limit = None if max_seconds is None else self.cycles + max_seconds * self.clock_hz
-        count = None if max_instructions is None else self.counter.instructions + max_instructions
+        count = max_instructions and self.counter.instructions + max_instructions
         stop, self._stop = None, None
         with on_key_interrupt(lambda: self.halt(Stop(StopReason.INTERRUPTED))):
             while stop is None:
                 stop = self._slice(limit, count)
-        self._hear(self.cycles)
+        self._listeners.hear(self.cycles)
         self.counter.detach(self.pc)
         return stop
 
@@ -261,16 +283,12 @@ class Machine:
             max_instructions=max_instructions,
         )
 
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Execute something that leaves neither registers nor counts behind, only memory."""
-        registers = self.uc.context_save()
-        counted = self.counter.save()
-        try:
-            yield
-        finally:
-            self.counter.restore(counted)
-            self.uc.context_restore(registers)
+    def spend(self, cycles: float) -> None:
+        """Let time pass that the core takes for something else than instructions."""
+        self.counter.add_cycles(cycles)
+        if self.cycles >= self._due:
+            due = self.bus.tick(self.cycles)
+            self._due = math.inf if due is None else due
 
     def sleep(self) -> bool:
         """Let time pass until a peripheral is due.
@@ -299,13 +317,6 @@ class Machine:
                 found.executed[number] = found.taken[number] = 0
         return found
 
-    def _hear(self, now: float) -> float:
-        """Have all listeners look; gives when they are to look again."""
-        for _, look in self._listeners:
-            look()
-        self._heard_at = now + min((every for every, _ in self._listeners), default=math.inf)
-        return self._heard_at
-
     def _pass(self, cycles: float) -> None:
         if cycles > 0 and self.sleeps is not None:
             self.sleeps.append((self.cycles, self.cycles + cycles))
@@ -330,11 +341,8 @@ class Machine:
             self._due = math.inf if due is None else due
         # Time is what ends a slice: one so short that fewer instructions than are left fit into it.
         longest = min(_LONGEST_SLICE, left * _LEAST_CYCLES)
-        ends = [now + longest, self._due, self._heard_at]
-        if limit is not None:
-            ends.append(limit)
-        if now >= self._heard_at:
-            ends[2] = self._hear(now)
+        heard = self._listeners.hear(now) if now >= self._listeners.due else self._listeners.due
+        ends = [now + longest, self._due, heard, *([] if limit is None else [limit])]
         if self.system is not None:
             before, self._attention = self.pc, False
             self.system.take_exceptions()
@@ -347,12 +355,13 @@ class Machine:
         return self._stop
 
     def _execute(self) -> None:
+        self._traps.install()
         event = self._core.run(self.pc)
         if self.counter.failure is not None:
             failure, self.counter.failure = self.counter.failure, None
             raise failure
         if event is None and not self.counter.stopped:
-            event = self._core.waiting(self.pc)
+            event = self._traps.sprung() or self._core.waiting(self.pc)
         if event is not None and self._stop is None:
             self._meet(event)
 
@@ -369,10 +378,7 @@ class Machine:
         if event.kind is EventKind.WAIT_FOR_INTERRUPT:
             self._stop = Stop(StopReason.ASLEEP, f"at {self.place(event.pc)}")
             return
-        said = f"{event.kind.value} at {self.place(event.pc)}"
-        if event.kind in (EventKind.BAD_READ, EventKind.BAD_WRITE):
-            said = f"{event.kind.value}, {event.address:#010x}, at {self.place(event.pc)}"
-        self._stop = Stop(StopReason.FAULT, said, event)
+        self.fail(event.told(self.place), event)
 
     def _follow(self, before: int) -> None:
         """Tell the counter where the core goes on, if that is not where it was."""
@@ -382,4 +388,6 @@ class Machine:
             self.counter.note(pc)
 
     def _decode(self, address: int, size: int) -> Block:
-        return decode_block(self.read(address, size), address)
+        block = decode_block(self.read(address, size), address)
+        self._traps.meet((block,))
+        return block

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from mcusim.emulator.contract import Event
+from mcusim.emulator.fault_report import FaultReport
 
 __all__ = ["Output", "Stop", "StopReason", "Transcript"]
 
@@ -35,12 +36,14 @@ class Stop:
     Attributes:
         reason: why.
         detail: the same in words, with the place.
-        event: what the core met, for a fault.
+        event: what the core met, for a fault that no handler of the firmware was to take.
+        fault: the core at the fault that ended the run.
     """
 
     reason: StopReason
     detail: str = ""
     event: Event | None = None
+    fault: FaultReport | None = None
 
 
 @dataclass(frozen=True)

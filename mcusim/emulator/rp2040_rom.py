@@ -150,13 +150,10 @@ class _Routines:
 
     def _move(self, address: int, size: int, data: Callable[[], bytes]) -> None:
         """Store what a routine computed; where nothing is, the run ends as in a fault."""
-        from mcusim.emulator.machine import Stop, StopReason
-
         try:
             self._store(address, size, data)
         except InputError as error:
-            said = f"a routine of the boot ROM was called wrongly: {error}"
-            self._machine.halt(Stop(StopReason.FAULT, said))
+            self._machine.fail(f"a routine of the boot ROM was called wrongly: {error}")
 
     def _store(self, address: int, size: int, data: Callable[[], bytes]) -> None:
         if self._machine.memories.holds(address, size):

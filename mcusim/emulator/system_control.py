@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from unicorn import arm_const as arm
 
 from mcusim.emulator.contract import Event, EventKind
-from mcusim.emulator.core_registers import CoreRegisters
-from mcusim.emulator.exception_frames import ExceptionFrames, FrameError
-from mcusim.emulator.exceptions import NMI, SVCALL, Exceptions, Masks, exception_name
+from mcusim.emulator.exception_entry import ExceptionEntry
+from mcusim.emulator.exceptions import Exceptions
 from mcusim.emulator.machine import Stop, StopReason
 from mcusim.emulator.peripherals import RegisterBank
 from mcusim.emulator.semihosting import Semihosting
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["SystemControl"]
 
 _SEMIHOSTING = 0xBEAB
-_NUMBER = 0x1FF
-_TO_THREAD = 1 << 3
+#: CCR.
+_CONFIGURATION = 0xED14
 #: Firmware resets the chip once to have its configuration taken over; more often it is in a loop.
 _MOST_RESETS = 8
 _SEV, _YIELD, _WFE = 0xBF40, 0xBF10, 0xBF20
@@ -58,11 +57,7 @@ class SystemControl:
         self._exceptions: Exceptions = registers.exceptions
         self._semihosting = semihosting
         self._traps = traps
-        self._frames = ExceptionFrames(machine.uc)
-        self._mask_registers = CoreRegisters(
-            machine.uc,
-            (arm.UC_ARM_REG_PRIMASK, arm.UC_ARM_REG_FAULTMASK, arm.UC_ARM_REG_BASEPRI),
-        )
+        self._entry = ExceptionEntry(machine, registers)
         self._hint: tuple[int, int] | None = None
         self._resets = 0
 
@@ -75,6 +70,8 @@ class SystemControl:
         """Take a write to the private peripheral bus."""
         self._registers.timeline.now = int(self._machine.cycles)
         self._registers.write(offset, size, value)
+        if offset & ~3 == _CONFIGURATION:
+            self._set_traps()
 
     def tick(self, cycles: float) -> float | None:
         """Let timers do what is due."""
@@ -88,6 +85,8 @@ class SystemControl:
         registers, uc = self._registers, self._uc
         registers.vector_table = self._machine.image.vector_table
         registers.reset()
+        self._entry.reset()
+        self._set_traps()
         for bank in self._machine.bus.peripherals:
             if isinstance(bank, RegisterBank):
                 bank.reset()
@@ -111,9 +110,7 @@ class SystemControl:
                 self._machine.halt(Stop(StopReason.EXITED, said))
             self.reset()
         elif exceptions.could_be_taken():
-            number = exceptions.next_taken(self._masks())
-            if number is not None:
-                self._enter(number, self._uc.reg_read(arm.UC_ARM_REG_PC))
+            self._entry.take()
             if exceptions.could_be_taken():
                 self._machine.attend()
 
@@ -121,88 +118,19 @@ class SystemControl:
         """Deal with what the core met; False leaves a fault to the machine."""
         kind = event.kind
         if kind is EventKind.SUPERVISOR_CALL:
-            return self._supervisor_call(event)
+            self._entry.supervisor_call(event)
+            return True
         if kind is EventKind.EXCEPTION_RETURN:
-            return self._leave(event)
+            if self._entry.leave(event.pc) and self._registers.sleep_on_exit:
+                return self._sleep(wakes_by_event=False)
+            return True
         if kind is EventKind.WAIT_FOR_INTERRUPT:
             return self._sleep(wakes_by_event=False)
-        if kind is EventKind.BREAKPOINT:
-            return self._breakpoint(event)
-        if kind is EventKind.UNDEFINED:
-            return self._hinted(event)
-        return False
-
-    def _masks(self) -> Masks:
-        primask, faultmask, basepri = self._mask_registers.read()
-        return Masks(bool(primask & 1), bool(faultmask & 1), basepri & 0xFF)
-
-    def _enter(self, number: int, return_address: int) -> None:
-        handler = self._vector(number)
-        if handler is None:
-            return
-        try:
-            self._frames.enter(number, return_address, handler, self._registers.stacks_floats)
-        except FrameError as error:
-            self._fail(f"could not enter {exception_name(number)}: {error}")
-            return
-        self._exceptions.enter(number)
-        self._registers.event = True
-        self._machine.counter.add_cycles(self._registers.ids.entry_cycles)
-
-    def _vector(self, number: int) -> int | None:
-        """The word of the vector table; without one that is code, the run ends."""
-        address = self._registers.vector_table + 4 * number
-        handler = self._word(address)
-        if handler & 1:
-            return handler
-        self._fail(
-            f"took {exception_name(number)}, whose vector at {address:#x} is {handler:#x}:"
-            " no address of Thumb code"
-        )
-        return None
-
-    def _leave(self, event: Event) -> bool:
-        number = self._uc.reg_read(arm.UC_ARM_REG_IPSR) & _NUMBER
-        if number not in self._exceptions.active:
-            return False
-        if number != NMI:
-            self._uc.reg_write(arm.UC_ARM_REG_FAULTMASK, 0)
-        self._exceptions.leave(number)
-        self._registers.event = True
-        chained = self._exceptions.next_taken(self._masks())
-        if chained is not None:
-            self._chain(chained, event.pc)
+        if kind is EventKind.BREAKPOINT and self._breakpoint(event):
             return True
-        try:
-            self._frames.leave(event.pc)
-        except FrameError as error:
-            self._fail(f"could not return from {exception_name(number)}: {error}")
+        if kind is EventKind.UNDEFINED and self._hinted(event):
             return True
-        self._machine.counter.add_cycles(self._registers.ids.return_cycles)
-        if event.pc & _TO_THREAD and self._registers.sleep_on_exit:
-            return self._sleep(wakes_by_event=False)
-        return True
-
-    def _chain(self, number: int, exc_return: int) -> None:
-        """From one handler to the next: the context stays on the stack (B1.5.12)."""
-        handler = self._vector(number)
-        if handler is None:
-            return
-        uc = self._uc
-        uc.reg_write(arm.UC_ARM_REG_IPSR, number)
-        uc.reg_write(arm.UC_ARM_REG_LR, exc_return)
-        self._exceptions.enter(number)
-        self._machine.counter.add_cycles(self._registers.ids.tail_cycles)
-        self._machine.pc = handler
-
-    def _supervisor_call(self, event: Event) -> bool:
-        priority = self._exceptions.priority(SVCALL)
-        if priority < self._exceptions.execution_priority(self._masks()):
-            self._enter(SVCALL, event.pc)
-        else:
-            # The architecture escalates to HardFault.
-            self._fail(f"SVC at {self._machine.place(event.pc - 2)} while SVCall is masked")
-        return True
+        return self._entry.fault(event)
 
     def _breakpoint(self, event: Event) -> bool:
         uc = self._uc
@@ -243,7 +171,8 @@ class SystemControl:
     def _sleep(self, wakes_by_event: bool) -> bool:
         """Let time pass until something wakes the core (B1.5.18, B1.5.19)."""
         registers, exceptions = self._registers, self._exceptions
-        masks = self._masks()
+        masks = self._entry.masks()
+        self._entry.forget_loops()
         while not exceptions.wakes(masks):
             if wakes_by_event and (registers.event or self._pended_event()):
                 break
@@ -259,8 +188,9 @@ class SystemControl:
     def _pended_event(self) -> bool:
         return self._registers.send_event_on_pend and bool(self._exceptions.pending)
 
-    def _fail(self, detail: str) -> None:
-        self._machine.halt(Stop(StopReason.FAULT, detail))
+    def _set_traps(self) -> None:
+        registers = self._registers
+        self._machine.trap(divisions=registers.traps_divisions, unaligned=registers.traps_unaligned)
 
     def _half(self, address: int) -> int:
         """The halfword of an instruction; 0 where no memory is."""

@@ -6,12 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mcusim.emulator.exceptions import (
+    BUS_FAULT,
+    DEBUG_MONITOR,
     FIRST_INTERRUPT,
+    MEM_MANAGE,
     NMI,
     PENDSV,
+    SVCALL,
     SYSTICK,
+    USAGE_FAULT,
     Exceptions,
 )
+from mcusim.emulator.faults import FaultStatus
 from mcusim.emulator.system_timer import SysTick
 from mcusim.emulator.timeline import Timeline
 from mcusim.emulator.trace_units import InstrumentationTrace, WatchpointTrace
@@ -23,7 +29,15 @@ PPB_BASE, PPB_BYTES = 0xE000_0000, 0x10_0000
 
 _SCS = 0xE000
 _SYSTICK, _NVIC, _SCB, _MPU, _FPU, _STIR = 0x010, 0x100, 0xD00, 0xD90, 0xF34, 0xF00
-_CFSR_WRITE_ONE_CLEARS = (0xD28, 0xD2C, 0xD30)
+#: CFSR, HFSR, DFSR, MMFAR and BFAR, and those of them whose bits are cleared by ones.
+_FAULT_STATUS = (0xD28, 0xD2C, 0xD30, 0xD34, 0xD38)
+_WRITE_ONE_CLEARS = _FAULT_STATUS[:3]
+#: Bits of SHCSR by exception: it is active, pending, enabled (ARMv7-M ARM, B3.2.13).
+_ACTIVE = {0: MEM_MANAGE, 1: BUS_FAULT, 3: USAGE_FAULT, 7: SVCALL, 8: DEBUG_MONITOR}
+_ACTIVE |= {10: PENDSV, 11: SYSTICK}
+_PENDING = {12: USAGE_FAULT, 13: MEM_MANAGE, 14: BUS_FAULT, 15: SVCALL}
+_ENABLED = {16: MEM_MANAGE, 17: BUS_FAULT, 18: USAGE_FAULT}
+_UNALIGN_TRP, _DIV_0_TRP, _IGNORES_BUS_FAULTS = 1 << 3, 1 << 4, 1 << 8
 _KEY = 0x05FA
 
 
@@ -90,6 +104,7 @@ class SystemRegisters:
         systick: the system timer.
         dwt: the cycle counter.
         itm: the stimulus ports.
+        faults: what the fault status registers hold.
         vector_table: VTOR.
         sleep_on_exit: whether the return to thread mode sleeps.
         event: the event register of WFE and SEV.
@@ -104,6 +119,7 @@ class SystemRegisters:
     dwt: WatchpointTrace
     itm: InstrumentationTrace
     changed: Callable[[], None]
+    faults: FaultStatus = field(default_factory=FaultStatus)
     vector_table: int = 0
     event: bool = False
     reset_requested: bool = False
@@ -120,10 +136,13 @@ class SystemRegisters:
         self.systick.reset()
         self.event = self.reset_requested = False
         self._mpu.clear()
+        self.faults = FaultStatus()
         # Control: unaligned access allowed, frames aligned to 8. FPU: automatic, lazy stacking.
         self._held = {0xD14: 0x0000_0200, 0xF34: 0xC000_0000, 0xDFC: 0x0100_0000}
         if self.ids.v6m:
             self._held[0xD14] = 0x0000_0208
+        elif self.ids.v8m:
+            self._held[0xD14] = 0x0000_0201
 
     @property
     def sleep_on_exit(self) -> bool:
@@ -134,6 +153,31 @@ class SystemRegisters:
     def send_event_on_pend(self) -> bool:
         """SCR.SEVONPEND: an interrupt that becomes pending wakes a WFE."""
         return bool(self._held.get(0xD10, 0) & 16)
+
+    @property
+    def traps_unaligned(self) -> bool:
+        """CCR.UNALIGN_TRP: every unaligned access of a word or halfword is a fault."""
+        return bool(self._held[0xD14] & _UNALIGN_TRP)
+
+    @property
+    def traps_divisions(self) -> bool:
+        """CCR.DIV_0_TRP: a division by zero is a fault."""
+        return not self.ids.v6m and bool(self._held[0xD14] & _DIV_0_TRP)
+
+    @property
+    def ignores_bus_faults(self) -> bool:
+        """CCR.BFHFNMIGN: code above every configurable priority may access what is not there."""
+        return bool(self._held[0xD14] & _IGNORES_BUS_FAULTS)
+
+    @property
+    def returns_to_thread_any_time(self) -> bool:
+        """Whether a handler may return to thread mode with others active (CCR.NONBASETHRDENA)."""
+        return self.ids.v8m or bool(self._held[0xD14] & 1)
+
+    @property
+    def buffers_writes(self) -> bool:
+        """Whether the core goes on before a store is done, so that its fault is imprecise."""
+        return not self.ids.v6m and not self._held.get(0x008, 0) & 1 << 1  # ACTLR.DISDEFWBUF
 
     @property
     def stacks_floats(self) -> bool:
@@ -161,7 +205,7 @@ class SystemRegisters:
         """A whole word of a part of it; bits that are set by ones stay as they are."""
         shift = 8 * (offset & 3)
         register = (offset & ~3) - _SCS
-        by_ones = _NVIC <= register < 0x300 or register in _CFSR_WRITE_ONE_CLEARS
+        by_ones = _NVIC <= register < 0x300 or register in _WRITE_ONE_CLEARS
         kept = 0 if by_ones else self._read_word(offset & ~3) & ~(((1 << 8 * size) - 1) << shift)
         return kept | value << shift
 
@@ -280,6 +324,8 @@ class SystemRegisters:
         }
         if register in fixed:
             return fixed[register]
+        if register in _FAULT_STATUS:
+            return 0 if self.ids.v6m else self.faults.read(register)
         if 0xD18 <= register < 0xD24:
             first = register - 0xD18 + 4
             return sum(self.exceptions.priority(first + i) << 8 * i for i in range(4))
@@ -297,15 +343,20 @@ class SystemRegisters:
         elif 0xD18 <= register < 0xD24:
             for i in range(4):
                 self.exceptions.set_priority(register - 0xD18 + 4 + i, value >> 8 * i & 0xFF)
-        elif register in _CFSR_WRITE_ONE_CLEARS:
-            self._held[register] = self._held.get(register, 0) & ~value
+        elif register in _FAULT_STATUS:
+            self.faults.write(register, value)
+        elif register == 0xD24:
+            self._write_handler_state(value)
         elif register not in (0xD00, 0xD78, 0xD7C, 0xD80, 0xF40, 0xF44, 0xF48):
             self._held[register] = value
+            if register == 0xDFC:  # DEMCR.MON_EN
+                change = self.exceptions.enabled
+                (change.add if value >> 16 & 1 else change.discard)(DEBUG_MONITOR)
 
     def _interrupt_state(self) -> int:
         """ICSR."""
         exceptions = self.exceptions
-        pending = [n for n in exceptions.pending if n < FIRST_INTERRUPT or n in exceptions.enabled]
+        pending = [n for n in exceptions.pending if exceptions.is_enabled(n)]
         first = min(pending, key=lambda n: (exceptions.priority(n), n), default=0)
         return (
             (exceptions.active[-1] if exceptions.active else 0)
@@ -326,7 +377,17 @@ class SystemRegisters:
                 self.exceptions.unpend(number)
 
     def _handler_state(self) -> int:
-        """SHCSR: the enable bits that were written, with what is active and pending."""
-        bits = {7: 11, 8: 12, 10: PENDSV, 11: SYSTICK, 0: 4, 1: 5, 3: 6}
-        active = sum(1 << bit for bit, number in bits.items() if number in self.exceptions.active)
-        return self._held.get(0xD24, 0) & 0x7_0000 | active
+        """SHCSR."""
+        states = (_ACTIVE, self.exceptions.active), (_PENDING, self.exceptions.pending)
+        found = 0
+        for bits, held in (*states, (_ENABLED, self.exceptions.enabled)):
+            found |= sum(1 << bit for bit, number in bits.items() if number in held)
+        return found
+
+    def _write_handler_state(self, value: int) -> None:
+        exceptions = self.exceptions
+        if not self.ids.v6m:
+            for bit, number in _ENABLED.items():
+                (exceptions.enabled.add if value >> bit & 1 else exceptions.enabled.discard)(number)
+        for bit, number in _PENDING.items():
+            (exceptions.pend if value >> bit & 1 else exceptions.unpend)(number)

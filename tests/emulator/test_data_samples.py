@@ -47,8 +47,8 @@ def test_an_access_is_located_while_its_registers_hold() -> None:
     """ldr r1, [r0, #4]; ldr r2, [r1]; push {r4, lr}: what r1 points to is known only then."""
     block = decode_block(halfwords(0x6841, 0x680A, 0xB510), 0x1000)
     assert block.accesses == (
-        Access(base=0, index=None, shift=0, offset=4, words=1, bytes=4, is_load=True),
-        Access(base=13, index=None, shift=0, offset=0, words=2, bytes=8, is_load=False),
+        Access(0, None, 0, offset=4, words=1, bytes=4, is_load=True, at=0x1000, alignment=4),
+        Access(13, None, 0, 0, 2, 8, is_load=False, at=0x1004, alignment=4, is_strict=True),
     )
 
 

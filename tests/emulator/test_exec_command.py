@@ -96,3 +96,22 @@ def test_firmware_that_waits_for_an_unknown_register_says_which(
     assert (
         "stopped   stuck: 1,000 reads of register 0x4000f0f4, which no table has, at 0x42" in said
     )
+
+
+def test_a_fault_that_the_firmware_handled_is_told_too(tmp_path: Path) -> None:
+    """ldr r0, =0x70000000; ldr r1, [r0]; an exit; its HardFault handler steps over the load."""
+    path, saved = tmp_path / "handles.bin", tmp_path / "result.json"
+    body = halfwords(0x4802, 0x6801, 0x2307, 0x4902, 0x2018, 0xBEAB, 0x0000, 0x7000, 0x0026, 0x0002)
+    handler = halfwords(0x9806, 0x3002, 0x9006, 0x4770)
+    vectors = struct.pack("<IIII", STACK, BASE | 1, 0, BASE + len(body) | 1).ljust(BASE, b"\0")
+    path.write_bytes(vectors + body + handler)
+    code, said = run(str(path), "--base", "0", "--board", "nrf52840-dk", "--json", str(saved))
+    assert code == 1
+    assert "stopped   the firmware ended: with code 0" in said
+    assert "! the firmware handled a fault at 0.000" in said
+    assert "as HardFault, escalated from BusFault in 0x54: read where nothing answers" in said
+    assert "r0 70000000" in said
+    assert "cfsr 00008200" in said
+    content = json.loads(saved.read_text())
+    assert content["fault"] is None
+    assert content["handled_faults"][0]["status"]["bfar"] == 0x7000_0000

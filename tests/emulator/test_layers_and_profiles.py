@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("unicorn")
 
+from mcusim.emulator.calls import aside
 from mcusim.emulator.images import Symbol
 from mcusim.emulator.layers import LayerWatch, run_inference
 from mcusim.emulator.machine import Machine, StopReason
@@ -67,7 +68,7 @@ def test_what_is_run_aside_leaves_no_trace(machine: Machine) -> None:
     alone.run()
     watch = LayerWatch(machine, pauses=True)
     for _ in run_inference(machine, watch, 1.0):
-        with machine.aside():
+        with aside(machine):
             machine.call("helper")
     assert machine.counts().mix().total == alone.counts().mix().total
     assert machine.cycles == pytest.approx(alone.cycles)

@@ -23,7 +23,12 @@ def board(core: str = "m4") -> Board:
     found = load_board("nrf52840-dk")
     if core == "m4":
         return found
-    other = {"m0plus": "raspberry-pi-pico", "m33": "nucleo-u575zi-q", "m7": "nucleo-f767zi"}[core]
+    other = {
+        "m0plus": "raspberry-pi-pico",
+        "m3": "nucleo-f207zg",
+        "m33": "nucleo-u575zi-q",
+        "m7": "nucleo-f767zi",
+    }[core]
     return found.model_copy(update={"core": load_board(other).core})
 
 
