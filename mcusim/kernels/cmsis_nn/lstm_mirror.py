@@ -10,6 +10,7 @@ import numpy as np
 
 from mcusim.graph import Array, DType, Node
 from mcusim.kernels.cmsis_nn.buffers import Simd
+from mcusim.kernels.cmsis_nn.column_trips import fill_trips
 from mcusim.kernels.fixed_point import (
     multiply_by_quantized_multiplier,
     multiply_by_quantized_multiplier_wide,
@@ -67,11 +68,12 @@ class Lstm:
             groups = [range(batch, batch + 1) for batch in range(shape.batches)]
         outer = self.turns[f"arm_lstm_unidirectional_{self.own}"]
         outer["call"] += 1
+        outer["copied_parameters"] += not shape.time_major
         step_turns = self.turns[f"arm_nn_lstm_step_{self.own}"]
-        step_turns["cleared_byte"] += 2 * shape.batches * shape.units
+        self._clear(shape.batches)
         out = np.empty((shape.steps, shape.batches, shape.units), x.dtype)
         for group in groups:
-            outer["sequence"] += 1
+            outer["sequence"] += not shape.time_major
             hidden: Rows | None = None
             cell = [[0] * shape.units for _ in group]
             for step in range(shape.steps):
@@ -117,8 +119,7 @@ class Lstm:
         """``arm_nn_lstm_calculate_gate_s8_s16``."""
         turns = self.turns[f"arm_nn_lstm_calculate_gate_{self.gate}"]
         turns["call"] += 1
-        cleared = self.turns[f"arm_nn_lstm_step_{self.own}"]
-        cleared["cleared_byte"] += 2 * len(x) * self.shape.units
+        self._clear(len(x))
         own, recurrent = self.quantization.gates[gate]
         sums = [[0] * self.shape.units for _ in x]
         bias = self.node.input(_BIASES + gate).data
@@ -127,6 +128,10 @@ class Lstm:
             turns["hidden"] += 1
             sums = self._accumulated(_RECURRENT_WEIGHTS + gate, hidden, None, recurrent, sums)
         return self._activation(sums, tanh=gate == _CELL_GATE and self.has_tanh)
+
+    def _clear(self, batches: int) -> None:
+        """``memset`` of a buffer of int16."""
+        self.turns["memset"].update(fill_trips({(2 * batches * self.shape.units, 0): 1}))
 
     def _accumulated(
         self, position: int, lhs: Rows, bias: Array | None, rescaling: Rescaling, sums: Rows
@@ -150,7 +155,11 @@ class Lstm:
         for inputs, before in zip(lhs, sums, strict=True):
             turns["batch"] += 1
             outputs = []
+            entered = set()
             for level, tile in self._tiles(turns, len(rows)):
+                if level not in entered and level != "output":
+                    entered.add(level)
+                    turns[f"batch.with_{level}"] += 1
                 totals = [constant[i] for i in tile]
                 for k in self._columns(turns, level, len(inputs)):
                     for place, i in enumerate(tile):
@@ -188,6 +197,8 @@ class Lstm:
                 turns[f"{level}.step"] += 1
                 yield from range(start, min(start + lanes, columns))
         else:
+            turns[f"{level}.with_quad"] += columns >= 4
+            turns[f"{level}.with_single"] += columns % 4 > 0
             for word in range(columns // 4):
                 turns[f"{level}.quad"] += 1
                 yield from range(4 * word, 4 * word + 4)
@@ -219,9 +230,13 @@ class Lstm:
         turns = self.turns[function]
         is_last = function.endswith(("_s8", "_batch_offset"))
         lengths = [self.shape.units] * len(one) if is_last else [self.shape.units * len(one)]
+        turns["call"] += 1
         for length in lengths:
-            turns["call"] += 1
-            self._count_elements(turns, length, is_last)
+            elements = self._count_elements(length, is_last)
+            turns.update(elements)
+            if is_last:
+                turns["batch"] += 1
+                turns.update({f"batch.with_{name}": 1 for name, n in elements.items() if n})
         out = []
         for row, values in enumerate(one):
             products = []
@@ -234,10 +249,8 @@ class Lstm:
             out.append(products)
         return out
 
-    def _count_elements(self, turns: Counter[str], length: int, is_last: bool) -> None:
+    def _count_elements(self, length: int, is_last: bool) -> dict[str, int]:
         if self.simd == "mve":
-            turns["four"] += sum(1 for _ in range(0, length, 4))
-            return
+            return {"four": sum(1 for _ in range(0, length, 4))}
         pairs = 0 if is_last and self.is_int8 and self.simd == "none" else length // 2
-        turns["pair"] += pairs
-        turns["single"] += length - 2 * pairs
+        return {"pair": pairs, "single": length - 2 * pairs}

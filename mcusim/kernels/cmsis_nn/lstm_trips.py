@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from mcusim.graph import DType
 from mcusim.kernels.cmsis_nn.buffers import Simd
+from mcusim.kernels.cmsis_nn.column_trips import fill_trips
 from mcusim.kernels.reference.lstm import LstmShape
 
 __all__ = ["LstmTrips", "lstm_trips"]
@@ -32,7 +34,8 @@ def lstm_trips(shape: LstmShape, dtype: DType, simd: Simd) -> tuple[LstmTrips, .
     """Turns of ``arm_lstm_unidirectional_s8`` or ``_s16`` and of all that they call.
 
     With time first, a step computes all sequences at once; otherwise each sequence has its own
-    steps. The first step has no hidden state and multiplies with none.
+    steps, with a copy of the parameters. The first step has no hidden state and multiplies with
+    none.
 
     Args:
         shape: the shape.
@@ -51,14 +54,24 @@ def lstm_trips(shape: LstmShape, dtype: DType, simd: Simd) -> tuple[LstmTrips, .
     of_hidden = _products(_GATES * (steps - first), together, shape.units, shape.units, dtype, simd)
     # Nobody counted the loops of MVE.
     ending = "_mve" if simd == "mve" else ""
-    cleared = _GATES * steps * 2 * elements
+    cleared = Counter({(2 * elements, 0): _GATES * steps})
+    cleared[2 * shape.batches * shape.units, 0] += 1
     outer = f"arm_lstm_unidirectional_{own}"
     return (
-        LstmTrips(outer, outer, {"call": 1, "sequence": sequences, "step": steps}),
+        LstmTrips(
+            outer,
+            outer,
+            {
+                "call": 1,
+                "copied_parameters": float(not shape.time_major),
+                "sequence": 0 if shape.time_major else sequences,
+                "step": steps,
+            },
+        ),
         LstmTrips(
             f"arm_nn_lstm_step_{own}",
             f"arm_nn_lstm_step_{own}",
-            {"call": steps, "cleared_byte": cleared + 2 * shape.batches * shape.units},
+            {"call": steps},
         ),
         LstmTrips(
             f"arm_nn_lstm_calculate_gate_{gate}",
@@ -88,15 +101,20 @@ def lstm_trips(shape: LstmShape, dtype: DType, simd: Simd) -> tuple[LstmTrips, .
         LstmTrips(
             shown,
             shown.replace("arm_elementwise", "lstm") + ending,
-            _elementwise(steps * together, shape.units, simd, simd == "dsp" or not is_int8),
+            _by_batch(steps, together, shape.units, simd, simd == "dsp" or not is_int8),
         ),
+        LstmTrips("memset", "memset", fill_trips(cleared)),
     )
 
 
 def _products(
     calls: int, batches: int, units: int, columns: int, dtype: DType, simd: Simd
 ) -> dict[str, float]:
-    """Turns of a vector times a matrix for each sequence, added to what is there."""
+    """Turns of a vector times a matrix for each sequence, added to what is there.
+
+    Some compilers prepare what a loop needs where it is entered, and not where it is skipped:
+    levels ``with`` count entries.
+    """
     rows = calls * batches
     trips: dict[str, float] = {"call": calls, "batch": rows}
     if dtype is DType.INT16 and simd == "none":
@@ -104,6 +122,7 @@ def _products(
     tiles, odd = divmod(units, {"none": 3, "dsp": 2, "mve": 4}[simd])
     for level, count in (("tile", rows * tiles), ("odd", rows * odd)):
         trips[level] = count
+        trips[f"batch.with_{level}"] = rows * (count > 0)
         if simd == "none":
             trips[f"{level}.product"] = count * columns
         elif simd == "mve":
@@ -113,6 +132,8 @@ def _products(
             trips |= {
                 f"{level}.quad": count * (columns // 4),
                 f"{level}.single": count * (columns % 4),
+                f"{level}.with_quad": count * (columns >= 4),
+                f"{level}.with_single": count * (columns % 4 > 0),
             }
     return trips
 
@@ -123,3 +144,12 @@ def _elementwise(calls: int, elements: int, simd: Simd, in_pairs: bool) -> dict[
         return trips | {"four": calls * -(-elements // 4)}
     pairs, single = divmod(elements, 2) if in_pairs else (0, elements)
     return trips | {"pair": calls * pairs, "single": calls * single}
+
+
+def _by_batch(
+    calls: int, batches: int, elements: int, simd: Simd, in_pairs: bool
+) -> dict[str, float]:
+    """The same with a loop over sequences around it."""
+    rows = _elementwise(calls * batches, elements, simd, in_pairs)
+    entered = {f"batch.with_{n}": calls * batches * (rows[n] > 0) for n in rows if n != "call"}
+    return rows | {"call": calls, "batch": calls * batches} | entered
