@@ -175,9 +175,9 @@ _REMARKS = (
     "LeNet pruned by elements likewise takes 392 ms in uint8 on the Pico at 95 % and at 97 %: "
     "either the two are one model, or what is sparse does not matter there. The range holds both a "
     "network of sparse layers only and one whose convolutions are dense.",
-    "float32 on the Pico is slower here than published: the Pico's SDK replaces the C library's "
-    "arithmetic on floats by the faster one in its ROM, and the C library's was counted. For the "
-    "same reason TF-Micro's lag there is smaller than published.",
+    "float32 on the Pico is computed by a library, which returns early from products with a zero; a "
+    "ReLU is taken to make half of its values zero. The C library's arithmetic was counted; the "
+    "Pico's SDK replaces it by one of its own in its ROM, which is faster.",
     "The Arduino's published power is bimodal, 82 to 118 mW and 140 to 151 mW, which nothing in "
     "the paper explains; energies there are off by as much.",
     "The Pi 4B is a computer with Linux: its board file is coarse and says so. Its ranges hold the "

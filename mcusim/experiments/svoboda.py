@@ -6,6 +6,7 @@ doi 10.1145/3517207.3526978. Most of its numbers are plotted only, so that relat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from mcusim.boards import load_board
@@ -19,6 +20,7 @@ from mcusim.experiments.svoboda_movement import (
     LIBRARIES,
     board,
     card_energy_j,
+    moved_megabyte,
     movement_rows,
     rooms,
 )
@@ -142,6 +144,35 @@ def _sizes() -> Iterator[Row]:
     yield Row("Section 7", "SqueezeNet, unpacked", "MB", unpacked, note=note)
 
 
+def _movement_figures() -> Iterator[Figure]:
+    rows = [row for row in movement_rows() if row.table == "Figure 4"]
+    series = []
+    for what in ("added operations", "written", "read back"):
+        chosen = [row for row in rows if f": {what}" in row.what]
+        numbers = [float(row.what.partition(":")[0].removeprefix("layer ")) for row in chosen]
+        series.append(Series(what, numbers, [_middle(row) for row in chosen]))
+    yield Figure(
+        "svoboda-spills", "32 filters more in each of the first layers (Figure 4)", "layer", "ms",
+        tuple(series), "points",
+    )  # fmt: skip
+    moved = list(moved_megabyte().values())
+    yield Figure(
+        "svoboda-megabyte", "Moving 1 MB (Figure 5)", "; ".join(moved_megabyte()), "s",
+        (
+            Series("fastest", range(1, len(moved) + 1), [reach.low for reach in moved]),
+            Series("slowest", range(1, len(moved) + 1), [reach.high for reach in moved]),
+        ),
+        "points", True,
+    )  # fmt: skip
+
+
+def _middle(row: Row) -> float:
+    """The number, or the geometric mean of a range."""
+    if row.low is None or row.high is None:
+        return row.predicted or 0.0
+    return math.sqrt(row.low * row.high)
+
+
 def _figures() -> Iterator[Figure]:
     found = layers()
     numbers = [float(layer.number) for layer in found]
@@ -155,6 +186,7 @@ def _figures() -> Iterator[Figure]:
         "svoboda-working-set", "Working set by layer (Figures 3, 8)", "layer", "KiB",
         tuple(Series(name, numbers, sizes) for name, sizes in parts.items()),
     )  # fmt: skip
+    yield from _movement_figures()
     sweep = grown()
     extra = [float(point.extra) for point in sweep]
     yield Figure(

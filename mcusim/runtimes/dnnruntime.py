@@ -7,13 +7,13 @@ time, the "balloon"; what runs is a list of calls.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from mcusim.errors import InputError, McusimError
-from mcusim.graph import Graph, Tensor
+from mcusim.graph import Graph, Node, Tensor
 from mcusim.kernels.cmsis_nn.contract import SIMD_OF_CORE
 from mcusim.kernels.contract import KernelCall
 from mcusim.kernels.dnnruntime import NAME, column_bytes, stored_weights
@@ -22,6 +22,7 @@ from mcusim.runtimes.acceptance import accepted_nodes
 from mcusim.runtimes.first_fit import computed_buffers, first_fit
 from mcusim.runtimes.plan import FlashPart, LayerPlan, Plan
 from mcusim.runtimes.selection import Runtime, select
+from mcusim.runtimes.typical_zeros import is_soft, spared_calls, zero_shares
 
 __all__ = ["flash", "has_simd", "own_calls", "plan"]
 
@@ -59,6 +60,10 @@ def plan(graph: Graph, core: str, single_rounding: bool) -> Plan:
     """
     runtime = select(NAME, core, single_rounding)
     calls = own_calls(graph, runtime)
+    if is_soft(core):
+        zeros = zero_shares(graph.main)
+        for node in graph.main.nodes:
+            calls[node.index] += tuple(_spared_calls(node, calls[node.index], zeros))
     simd = has_simd(core)
     main = graph.main
     scratch = {node.index: column_bytes(node, simd) for node in main.nodes}
@@ -70,6 +75,16 @@ def plan(graph: Graph, core: str, single_rounding: bool) -> Plan:
     )
     buffers = computed_buffers(graph, aliases, scratch, "unrolled window")
     return Plan(graph, NAME, layers, None, None, None, first_fit(buffers))
+
+
+def _spared_calls(
+    node: Node, calls: tuple[KernelCall, ...], zeros: Mapping[int, float]
+) -> Iterable[KernelCall]:
+    """What products with a zero spare in soft float; zeros of compressed rows are no products."""
+    if any("crs" in call.kernel for call in calls):
+        stored = replace(node.input(1), data=None)
+        node = replace(node, inputs=(node.input(0), stored, *node.inputs[2:]))
+    return spared_calls(node, calls, zeros)
 
 
 def _with_warning(calls: tuple[KernelCall, ...]) -> tuple[KernelCall, ...]:

@@ -13,6 +13,7 @@ from mcusim.graph import Graph, Tensor
 from mcusim.kernels.dnnruntime import stored_weights
 from mcusim.runtimes import flash, plan
 from mcusim.runtimes.first_fit import Buffer, first_fit
+from mcusim.zoo.builder import NetworkBuilder
 from tests.oracles import constant, quantized
 
 
@@ -117,3 +118,32 @@ def _pruned(graph: Graph, sparsity: float) -> Graph:
             tensors[weights.index] = dataclasses.replace(weights, data=data)
     pruned = dataclasses.replace(main, tensors=tuple(tensors))
     return dataclasses.replace(graph, subgraphs=(pruned,))
+
+
+def _spared(core: str, kept: float) -> list[float]:
+    """Share of each layer's products that soft float is spared, of a float network after ReLU."""
+    net = NetworkBuilder("soft", (1, 100))
+    net.dense(200)
+    net.dense(50)
+    graph = net.graph()
+    second = graph.main.nodes[1].input(1)
+    data = np.asarray(second.data).copy()
+    data[:, : round((1 - kept) * 200)] = 0.0
+    tensors = list(graph.main.tensors)
+    tensors[second.index] = dataclasses.replace(second, data=data)
+    changed = dataclasses.replace(graph.main, tensors=tuple(tensors))
+    graph = dataclasses.replace(graph, subgraphs=(changed,))
+    shares = []
+    for layer in plan(graph, "dnnruntime", core=core).layers:
+        products = sum(call.trips.get("product", 0) for call in layer.calls)
+        spared = sum(call.trips.get("zero_product", 0) for call in layer.calls)
+        shares.append(-spared / products)
+    return shares
+
+
+def test_without_an_fpu_products_with_a_zero_take_less() -> None:
+    """Half of what a ReLU gives is zero; zeros of dense weights count, those of sparse ones not."""
+    assert _spared("m4", 1.0) == [0, 0]
+    assert _spared("m0plus", 1.0) == pytest.approx([0, 0.5])
+    assert _spared("m0plus", 0.8) == pytest.approx([0, 1 - 0.5 * 0.8])
+    assert _spared("m0plus", 0.2) == pytest.approx([0, 0.5])
