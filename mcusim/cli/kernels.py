@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-#: Median error of a function's counts that is told apart: what layers that no profile has seen err
-#: by at most, nearly always.
+#: Error of a function's counts that is told: layers that no profile has seen err by less, nearly
+#: always.
 _TOLERANCE = 0.05
 #: Cases told of each function that goes wrong.
 _MOST_TOLD = 3
@@ -129,6 +130,7 @@ def _functions(image: Image, names: tuple[str, ...]) -> tuple[LibraryFunction, .
 
 def _show(result: LibraryCheck, core: str) -> None:
     from mcusim.emulator.checks.outcomes import Verdict
+    from mcusim.emulator.checks.traits import shared_traits
 
     console.show(_table(result))
     for one in result.functions:
@@ -139,12 +141,25 @@ def _show(result: LibraryCheck, core: str) -> None:
                 f"{one.function}: hardly a value is right, as when its arguments are others than "
                 f"those of {one.releases}; debug information (-g) would tell its arguments"
             )
+        if one.verdict is Verdict.UNLIKE:
+            continue
         for case in one.wrong[:_MOST_TOLD]:
             console.show(f"{one.function}, {case.label}: {_said(case)}")
         if len(one.wrong) > _MOST_TOLD:
             console.show(f"{one.function}: {len(one.wrong) - _MOST_TOLD} more cases")
+        if shared := shared_traits(one.cases):
+            console.show(f"{one.function}: all wrong layers, and no other, have {_listed(shared)}")
     console.show(f"bits      {_bits(result)}")
     console.show(f"counts    {_counts(result, core)}")
+
+
+def _listed(traits: Sequence[str]) -> str:
+    """Traits, with what is known of releases."""
+    known = {
+        "several images": "several images (pooling before CMSIS-NN 6.0.0 takes one)",
+        "a dilation": "a dilation (int8 convolutions before CMSIS 5.9.0 take none)",
+    }
+    return " and ".join(known.get(trait, trait) for trait in traits)
 
 
 def _said(case: CaseCheck) -> str:
@@ -178,7 +193,7 @@ def _counts(result: LibraryCheck, core: str) -> str:
     said = f"{core}, {result.build} ({how}): median {100 * error:.1f} % off"
     off = result.off(_TOLERANCE)
     if not off:
-        return f"{said}; no function's median is off by more than {100 * _TOLERANCE:.0f} %"
+        return f"{said}; no function is off by more than {100 * _TOLERANCE:.0f} %"
     named = ", ".join(f"{one.function} {100 * far:.0f} %" for one, far in off)
     return (
         f"{said}; by more than {100 * _TOLERANCE:.0f} %: {named}: compiled otherwise than what was "

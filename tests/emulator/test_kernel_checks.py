@@ -135,6 +135,12 @@ def test_an_error_is_found_and_named(folder: Path, error: str, function: str, wh
 
 
 @needs_zig
+def test_what_wrong_layers_have_in_common_is_told(folder: Path) -> None:
+    _, said = run(library(folder, "SWAPS_STRIDES"), "--cases", "40")
+    assert "arm_max_pool_s8: all wrong layers, and no other, have two strides that differ" in said
+
+
+@needs_zig
 def test_a_build_that_was_told_to_round_twice_must(folder: Path) -> None:
     code, said = run(library(folder, "ROUNDS_ONCE"), "--build", "gcc-O3", "--cases", "40")
     assert code == 1
@@ -184,7 +190,7 @@ def test_one_function_that_rounds_once_alone_is_wrong(
 
 def test_the_closest_build_is_the_one_with_the_least_errors() -> None:
     counted = replace(
-        case_of(True, None), executed=100, predicted={"gcc-O3": 101.0, "gcc-Os": 150.0}
+        case_of(True, None), executed=10_000, predicted={"gcc-O3": 10_100.0, "gcc-Os": 15_000.0}
     )
     result = LibraryCheck.of([FunctionCheck("f", "", (counted,))])
     assert (result.build, result.is_guessed) == ("gcc-O3", True)

@@ -16,6 +16,7 @@ from mcusim.emulator.checks.contract import Case, FunctionCall, LibraryFunction,
 from mcusim.emulator.checks.machines import machine_for_calls
 from mcusim.emulator.checks.outcomes import Bits, CaseCheck, FunctionCheck
 from mcusim.emulator.checks.prices import predicted
+from mcusim.emulator.checks.traits import traits_of
 from mcusim.emulator.images import Image
 from mcusim.emulator.machine import Machine
 from mcusim.errors import FirmwareError, InputError
@@ -143,6 +144,8 @@ class _Checker:
         found: list[CaseCheck] = []
         failure = ""
         for case in cases:
+            if not version.takes(case):
+                continue
             try:
                 found.append(self._call(version, case))
             except (FirmwareError, InputError) as error:
@@ -170,7 +173,14 @@ class _Checker:
         values = case.expected.size + sum(right.size for _, right in prepared.states.values())
         bits = _bits(prepared, after, case.expected)
         if status and bits.differing:
-            return CaseCheck(case.label, values, Bits(0), damage=damage, refusal=status)
+            return CaseCheck(
+                case.label,
+                values,
+                Bits(0),
+                damage=damage,
+                refusal=status,
+                traits=traits_of(case),
+            )
         single = rounded_once(case, self._core)
         once = None
         if single is not None and not np.array_equal(single, case.expected):
@@ -181,7 +191,9 @@ class _Checker:
             if (price := predicted(case, self._function.name, self._core, build)) is not None
         }
         executed = result.instructions.total
-        return CaseCheck(case.label, values, bits, once, damage, 0, executed, prices)
+        return CaseCheck(
+            case.label, values, bits, once, damage, 0, executed, prices, traits_of(case)
+        )
 
 
 def _bits(call: FunctionCall, after: Mapping[int, Array], expected: Array) -> Bits:

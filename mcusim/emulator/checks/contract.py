@@ -44,11 +44,21 @@ class Case:
         of_inputs = " ".join("x".join(map(str, t.shape)) for t in inputs)
         output = node.output()
         made = "x".join(map(str, output.shape))
-        return f"case {self.number}, {node.name} {output.dtype.value} {of_inputs} to {made}"
+        said = f"case {self.number}, {node.name} {output.dtype.value} {of_inputs} to {made}"
+        option = node.options.integer
+        if "stride_h" in node.options:
+            said += f", stride {option('stride_h')}x{option('stride_w')}"
+        if max(dilation := (option("dilation_h_factor", 1), option("dilation_w_factor", 1))) > 1:
+            said += f", dilation {dilation[0]}x{dilation[1]}"
+        return said
 
     def runs(self, function: str) -> bool:
         """Whether the library chooses a function for the layer."""
-        return any(call.kernel == function for call in self.calls)
+        # Of the int4 functions around another, the calls name those of int8.
+        return any(
+            function in (call.kernel, call.kernel.replace("_x_n_s8", "_x_n_s4"))
+            for call in self.calls
+        )
 
     def value(self, position: int) -> Array:
         """An input that the operator cannot do without."""
@@ -96,11 +106,13 @@ class Version:
         releases: that do, for people.
         parameters: names of its parameters as the header has them, which debug information tells.
         call: arguments for a case.
+        takes: whether these releases take a layer.
     """
 
     releases: str
     parameters: tuple[str, ...]
     call: Callable[[Case], FunctionCall]
+    takes: Callable[[Case], bool] = lambda case: True
 
 
 @dataclass(frozen=True)

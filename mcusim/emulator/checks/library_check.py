@@ -58,12 +58,12 @@ class LibraryCheck:
         return statistics.median(found) if found else None
 
     def off(self, tolerance: float) -> tuple[tuple[FunctionCheck, float], ...]:
-        """Functions whose median error of counts is above a tolerance, with that."""
+        """Functions whose counts are off by more than a share, with their median error."""
         build = self.build
         if build is None:
             return ()
-        found = ((f, f.median_error(build)) for f in self.functions)
-        return tuple((f, error) for f, error in found if error is not None and error > tolerance)
+        found = ((f, f.median_error(build)) for f in self.functions if f.is_off(build, tolerance))
+        return tuple((f, error) for f, error in found if error is not None)
 
 
 def _rounds_once(checks: Sequence[FunctionCheck]) -> bool:

@@ -12,6 +12,8 @@ __all__ = ["Bits", "CaseCheck", "FunctionCheck", "Verdict"]
 
 #: Share of outputs that may be equal by chance: clamped ones, and those of small tensors.
 _CHANCE = 0.5
+#: Instructions of a call that profiles may count as the glue's, or the other way round.
+_OF_A_CALL = 300
 
 
 class Verdict(Enum):
@@ -19,6 +21,7 @@ class Verdict(Enum):
 
     EQUAL = "equal"
     WRONG = "wrong"
+    REFUSES = "refuses all"
     UNLIKE = "not as declared"
     FAILED = "fails"
 
@@ -50,6 +53,7 @@ class CaseCheck:
         refusal: the status that it returned without computing; 0 for success.
         executed: instructions.
         predicted: the same by the profiles, by build.
+        traits: what may make a function go wrong on the layer, in words.
     """
 
     label: str
@@ -60,6 +64,7 @@ class CaseCheck:
     refusal: int = 0
     executed: float = 0.0
     predicted: Mapping[str, float] = field(default_factory=dict)
+    traits: frozenset[str] = frozenset()
 
     @property
     def is_right(self) -> bool:
@@ -99,7 +104,7 @@ class FunctionCheck:
     @property
     def wrong(self) -> tuple[CaseCheck, ...]:
         """Cases that went wrong; a function that the library chooses itself may refuse some."""
-        cases = self.cases if self.is_entry or not self.computed else self.computed
+        cases = self.cases if self.is_entry else self.computed
         return tuple(case for case in cases if not case.is_right)
 
     @property
@@ -110,7 +115,7 @@ class FunctionCheck:
         come back, may as well take other arguments: only debug information tells.
         """
         if not self.failure and not self.wrong:
-            return Verdict.EQUAL
+            return Verdict.EQUAL if self.computed else Verdict.REFUSES
         if self.is_declared or any(case.is_right and case.values > 3 for case in self.cases):
             return Verdict.FAILED if self.failure else Verdict.WRONG
         if self.failure or any(case.damage for case in self.cases):
@@ -118,6 +123,19 @@ class FunctionCheck:
         values = sum(case.values for case in self.computed)
         equal = values - sum(case.bits.differing for case in self.computed)
         return Verdict.WRONG if values and equal > _CHANCE * values else Verdict.UNLIKE
+
+    def is_off(self, build: str, tolerance: float) -> bool:
+        """Whether the counts of most cases are further off than a share of them.
+
+        What a call takes besides its loops the profiles share out between the function and the
+        glue in TFLM, which are only counted together: so much may be off in each case.
+        """
+        beyond = [
+            max(0.0, abs(case.predicted[build] - case.executed) - _OF_A_CALL) / case.executed
+            for case in self.computed
+            if build in case.predicted and case.executed
+        ]
+        return bool(self.errors(build)) and statistics.median(beyond) > tolerance
 
     def errors(self, build: str) -> tuple[float, ...]:
         """Predicted over executed instructions, minus one, of the cases that a build prices.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import prod
 
 import numpy as np
 
@@ -79,6 +80,11 @@ def _plain_bias(case: Case) -> Argument:
     return case.optional(2)
 
 
+def _has_wide_bias(case: Case) -> bool:
+    bias = case.optional(2)
+    return bias is not None and bias.dtype == np.int64
+
+
 def _tagged_bias(case: Case) -> Argument:
     """``cmsis_nn_bias_data``: where the bias lies, and whether it is of 32 bits."""
     bias = case.optional(2)
@@ -125,6 +131,9 @@ def _windowed_call(
     if case.node.name == "DEPTHWISE_CONV_2D" and case.expected.dtype == np.int16:
         # A column of the input: TFLM calls the function that needs none.
         scratch = np.full(2 * case.node.input(1).elements, 0xA5, np.uint8)
+    elif case.node.name == "CONV_2D" and not scratch.size:
+        # Releases before 6.0.0 may compute by columns what needs none now.
+        scratch = np.full(2 * 2 * 4 * -(-prod(filters[1:]) // 4), 0xA5, np.uint8)
     arguments = (
         context(scratch),
         parameters,
@@ -142,8 +151,11 @@ def _windowed_call(
     return FunctionCall(arguments, output, buffers=(scratch,))
 
 
-def _turned(case: Case) -> FunctionCall:
-    """A transposed convolution; its second buffer holds the turned filter."""
+def _turned(case: Case, *, by_columns: bool = False) -> FunctionCall:
+    """A transposed convolution; its second buffer holds the turned filter.
+
+    Until release 6.0.0 the buffers held all columns, and sums of the whole output.
+    """
     node = case.node
     shape = transposed_shape(node)
     scaling = output_scaling(node, node.input(2), node.input(1), shape.out_channels)
@@ -157,7 +169,12 @@ def _turned(case: Case) -> FunctionCall:
         *(1, 1),
         *(scaling.low, scaling.high),
     )
-    scratch, turned, output = case.scratch(), _turned_filter(case), case.unwritten()
+    scratch, output = case.scratch(), case.unwritten()
+    turned = np.full(node.input(1).elements, 0xA5, np.uint8)
+    if by_columns:
+        pixels = rows.outputs * columns.outputs * rows.kernel * columns.kernel
+        scratch = np.full(4 * pixels * shape.out_channels, 0xA5, np.uint8)
+        turned = np.full(4 * output.size, 0xA5, np.uint8)
     arguments = (
         context(scratch),
         context(turned),
@@ -179,11 +196,6 @@ def _after(axis: Axis) -> int:
     """Padding behind: what of all the padding is not before."""
     total = max((axis.outputs - 1) * axis.stride + axis.kernel - axis.inputs, 0)
     return total - axis.padding
-
-
-def _turned_filter(case: Case) -> Array:
-    """The second buffer: the turned filter, or before release 7 sums of the whole output."""
-    return np.full(max(case.node.input(1).elements, 4 * case.expected.size), 0xA5, np.uint8)
 
 
 def _limits(node: Node) -> tuple[int, int]:
@@ -277,7 +289,7 @@ _S4 = _versions("CMSIS-NN 5.0.0 and later", _convolution)
 _UPSCALED = (*_CONVOLUTION[:9], "upscale_dims", *_CONVOLUTION[9:])
 _S16 = (
     Version("CMSIS-NN 6.0.0 and later", _CONVOLUTION, partial(_convolution, bias=_tagged_bias)),
-    Version("CMSIS 5.9.0 to CMSIS-NN 5.0.0", _CONVOLUTION, _convolution),
+    Version("CMSIS 5.9.0 to CMSIS-NN 5.0.0", _CONVOLUTION, _convolution, _has_wide_bias),
 )
 _DEPTHWISE = ("ctx", "dw_conv_params", *_CONVOLUTION[2:])
 _DENSE = ("ctx", "fc_params", *_CONVOLUTION[2:])
@@ -353,7 +365,10 @@ FUNCTIONS: tuple[LibraryFunction, ...] = (
         LibraryFunction(
             name,
             "TRANSPOSE_CONV int8",
-            (Version("CMSIS-NN 5.0.0 and later", _TURNED, _turned),),
+            (
+                Version("CMSIS-NN 7.0.0 and later", _TURNED, _turned),
+                Version("CMSIS-NN 5.0.0 and 6.0.0", _TURNED, partial(_turned, by_columns=True)),
+            ),
             is_entry=name.endswith("wrapper_s8"),
         )
         for name in ("arm_transpose_conv_wrapper_s8", "arm_transpose_conv_s8")
