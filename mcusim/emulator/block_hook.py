@@ -6,9 +6,10 @@ from functools import lru_cache
 from typing import Any
 
 import numba
+from llvmlite import ir
 from numba import types as numba_types
 
-from mcusim.emulator.native import address_of, call_at, words_at
+from mcusim.emulator.native import NativeFunction, call_at, words_at
 
 __all__ = [
     "ADDRESS_BITS",
@@ -77,6 +78,8 @@ STATE = {
 }
 
 types: Any = numba_types
+#: How often a condition holds beside how often it does not.
+_RARELY = (1 << 20, 1)
 #: From an address, whose lowest bit is nothing, to bytes of the table.
 _SHIFT = 5
 _KEY, _EXECUTED, _FELL, _TICKS, _INSTRUCTIONS, _FLAGS = range(6)
@@ -166,23 +169,84 @@ def slow_hook() -> Any:
         count(address, size, at, state)
 
     word = types.int64
-    signature = types.void(word, word, word, types.CPointer(word))
+    signature = types.void(word, word, types.uint32, types.CPointer(word))
     return numba.cfunc(signature, cache=True)(enter)
 
 
 @lru_cache(maxsize=1)
-def block_hook() -> Any:
-    """The hook, compiled; ``address`` of it is what Unicorn calls."""
-    count = numba.njit(_count)
+def block_hook() -> NativeFunction:
+    """The hook, compiled; ``address`` of it is what Unicorn calls.
 
-    def enter(uc: int, address: int, size: int, state: Any) -> None:
-        at = state[_RECORDS] + ((address << _SHIFT) & state[_MASK])
-        is_found = words_at(at)[_KEY] == address | size << ADDRESS_BITS
-        if is_found and state[_CLOCK] < state[_DEADLINE]:
-            count(address, size, at, state)
-        else:
-            call_at(state[_SLOW], uc, address, size, address_of(state))
+    It is written in instructions of LLVM, since a function that numba compiles for C is one that
+    calls another and looks whether it raised: as much again as all that is done here.
+    """
+    word, size = ir.IntType(64), ir.IntType(32)
+    words = word.as_pointer()
+    module = ir.Module("block_hook")
+    hook = ir.FunctionType(ir.VoidType(), (word, word, size, words))
+    function = ir.Function(module, hook, "enter")
+    uc, address, size_bytes, state = function.args
+    begin, met, counted, fell, jumped, last, slow = (
+        function.append_basic_block(name)
+        for name in ("begin", "met", "counted", "fell", "jumped", "last", "slow")
+    )
+    build = ir.IRBuilder(begin)
 
-    word = types.int64
-    signature = types.void(word, word, types.uint32, types.CPointer(word))
-    return numba.cfunc(signature, cache=True)(enter)
+    def const(value: int) -> Any:
+        return ir.Constant(word, value)
+
+    def place(of: Any, index: Any) -> Any:
+        return build.gep(of, [const(index) if isinstance(index, int) else index], inbounds=True)
+
+    def load(of: Any, index: Any) -> Any:
+        return build.load(place(of, index))
+
+    def store(value: Any, of: Any, index: Any) -> None:
+        build.store(value, place(of, index))
+
+    def add_one(of: Any, index: Any) -> None:
+        store(build.add(load(of, index), const(1)), of, index)
+
+    # Is this the record of the block, without a flag?
+    offset = build.and_(build.shl(address, const(_SHIFT)), load(state, _MASK))
+    at = build.add(load(state, _RECORDS), offset)
+    record = build.inttoptr(at, words)
+    bytes_of = build.zext(size_bytes, word)
+    key = build.or_(address, build.shl(bytes_of, const(ADDRESS_BITS)))
+    build.cbranch(build.icmp_signed("==", load(record, _KEY), key), met, slow).set_weights(_RARELY)
+
+    build.position_at_end(met)
+    clock = load(state, _CLOCK)
+    is_early = build.icmp_signed("<", clock, load(state, _DEADLINE))
+    build.cbranch(is_early, counted, slow).set_weights(_RARELY)
+
+    # Did the block before it go on to here, or branch?
+    build.position_at_end(counted)
+    used = load(state, _RING_USED)
+    own = build.add(clock, load(record, _TICKS))
+    build.cbranch(build.icmp_signed("==", address, load(state, _EXPECTED)), fell, jumped)
+    build.position_at_end(fell)
+    newest = build.and_(build.sub(used, const(1)), const(RING - 1))
+    before = load(state, build.add(newest, const(_RING)))
+    add_one(build.inttoptr(before, words), _FELL)
+    build.branch(last)
+    build.position_at_end(jumped)
+    with_branch = build.add(own, load(state, _TAKEN_TICKS))
+    build.branch(last)
+
+    build.position_at_end(last)
+    ticks = build.phi(word)
+    ticks.add_incoming(own, fell)
+    ticks.add_incoming(with_branch, jumped)
+    add_one(record, _EXECUTED)
+    store(ticks, state, _CLOCK)
+    store(build.add(address, bytes_of), state, _EXPECTED)
+    store(at, state, build.add(build.and_(used, const(RING - 1)), const(_RING)))
+    store(build.add(used, const(1)), state, _RING_USED)
+    build.ret_void()
+
+    build.position_at_end(slow)
+    leave = build.inttoptr(load(state, _SLOW), hook.as_pointer())
+    build.call(leave, (uc, address, size_bytes, state), tail=True)
+    build.ret_void()
+    return NativeFunction(module, "enter")

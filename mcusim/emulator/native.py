@@ -1,4 +1,4 @@
-"""Words at an address, and C functions at one, for compiled hooks."""
+"""Functions for C to call: words and functions at an address, and what LLVM makes of a module."""
 
 from __future__ import annotations
 
@@ -8,9 +8,28 @@ from llvmlite import ir
 from numba import types as numba_types
 from numba.extending import intrinsic
 
-__all__ = ["address_of", "call_at", "words_at"]
+__all__ = ["NativeFunction", "address_of", "call_at", "words_at"]
 
 types: Any = numba_types
+
+
+class NativeFunction:
+    """A function of a module, compiled for this computer.
+
+    Attributes:
+        address: where it begins; it stays there as long as this object.
+    """
+
+    def __init__(self, module: ir.Module, name: str) -> None:
+        """Compile a module, and find one of its functions."""
+        from llvmlite import binding
+
+        binding.initialize_native_target()
+        binding.initialize_native_asmprinter()
+        machine = binding.Target.from_default_triple().create_target_machine(opt=3)
+        self._engine = binding.create_mcjit_compiler(binding.parse_assembly(str(module)), machine)
+        self._engine.finalize_object()
+        self.address: int = self._engine.get_function_address(name)
 
 
 def _words_intrinsic(typing_context: Any, address: Any) -> Any:
