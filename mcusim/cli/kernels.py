@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,36 +129,36 @@ def _functions(image: Image, names: tuple[str, ...]) -> tuple[LibraryFunction, .
 
 def _show(result: LibraryCheck, core: str) -> None:
     from mcusim.emulator.checks.outcomes import Verdict
-    from mcusim.emulator.checks.traits import shared_traits
+    from mcusim.emulator.checks.traits import shared_trait
 
     console.show(_table(result))
     for one in result.functions:
         if one.failure:
             console.show(f"{one.function}: {one.failure}")
-        if one.verdict is Verdict.UNLIKE and one.cases:
+        if one.verdict is Verdict.UNLIKE and one.releases:
             console.show(
-                f"{one.function}: hardly a value is right, as when its arguments are others than "
+                f"{one.function}: does nothing right, as when its arguments are others than "
                 f"those of {one.releases}; debug information (-g) would tell its arguments"
             )
-        if one.verdict is Verdict.UNLIKE:
-            continue
-        for case in one.wrong[:_MOST_TOLD]:
+        told = 1 if one.verdict is Verdict.UNLIKE else _MOST_TOLD
+        for case in one.wrong[:told]:
             console.show(f"{one.function}, {case.label}: {_said(case)}")
-        if len(one.wrong) > _MOST_TOLD:
-            console.show(f"{one.function}: {len(one.wrong) - _MOST_TOLD} more cases")
-        if shared := shared_traits(one.cases):
-            console.show(f"{one.function}: all wrong layers, and no other, have {_listed(shared)}")
+        if len(one.wrong) > told:
+            console.show(f"{one.function}: {len(one.wrong) - told} more cases")
+        if shared := shared_trait(one.cases):
+            console.show(f"{one.function}: all wrong layers have {_of_release(*shared)}")
     console.show(f"bits      {_bits(result)}")
     console.show(f"counts    {_counts(result, core)}")
 
 
-def _listed(traits: Sequence[str]) -> str:
-    """Traits, with what is known of releases."""
+def _of_release(trait: str, of_right: int) -> str:
+    """What wrong layers have, how many right ones have it as well, and what is known of it."""
     known = {
-        "several images": "several images (pooling before CMSIS-NN 6.0.0 takes one)",
-        "a dilation": "a dilation (int8 convolutions before CMSIS 5.9.0 take none)",
+        "several images": " (pooling before CMSIS-NN 6.0.0 takes one)",
+        "a dilation": " (int8 convolutions before CMSIS 5.9.0 take none)",
     }
-    return " and ".join(known.get(trait, trait) for trait in traits)
+    also = f"as {of_right} right ones do" if of_right else "and no right one does"
+    return f"{trait}{known.get(trait, '')}, {also}"
 
 
 def _said(case: CaseCheck) -> str:

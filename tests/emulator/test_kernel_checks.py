@@ -137,7 +137,7 @@ def test_an_error_is_found_and_named(folder: Path, error: str, function: str, wh
 @needs_zig
 def test_what_wrong_layers_have_in_common_is_told(folder: Path) -> None:
     _, said = run(library(folder, "SWAPS_STRIDES"), "--cases", "40")
-    assert "arm_max_pool_s8: all wrong layers, and no other, have two strides that differ" in said
+    assert "arm_max_pool_s8: all wrong layers have two strides that differ, " in said
 
 
 @needs_zig

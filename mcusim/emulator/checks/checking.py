@@ -82,7 +82,7 @@ def check_function(
         known = " or ".join(str(len(version.parameters)) for version in function.versions)
         return FunctionCheck(
             function.name,
-            function.versions[0].releases,
+            "",
             (),
             f"has {len(parameters)} parameters ({', '.join(parameters)}), not {known} as the "
             "releases of CMSIS-NN that mcusim knows; not called",
@@ -192,7 +192,17 @@ class _Checker:
         }
         executed = result.instructions.total
         return CaseCheck(
-            case.label, values, bits, once, damage, 0, executed, prices, traits_of(case)
+            case.label,
+            values,
+            bits,
+            once,
+            damage,
+            executed=executed,
+            predicted=prices,
+            traits=traits_of(case),
+            is_unwritten=np.array_equal(
+                _values(after[id(prepared.output)], prepared.output), prepared.output
+            ),
         )
 
 

@@ -10,8 +10,6 @@ from enum import Enum
 __all__ = ["Bits", "CaseCheck", "FunctionCheck", "Verdict"]
 
 
-#: Share of outputs that may be equal by chance: clamped ones, and those of small tensors.
-_CHANCE = 0.5
 #: Instructions of a call that profiles may count as the glue's, or the other way round.
 _OF_A_CALL = 300
 
@@ -54,6 +52,7 @@ class CaseCheck:
         executed: instructions.
         predicted: the same by the profiles, by build.
         traits: what may make a function go wrong on the layer, in words.
+        is_unwritten: whether the output is as it was before.
     """
 
     label: str
@@ -65,6 +64,7 @@ class CaseCheck:
     executed: float = 0.0
     predicted: Mapping[str, float] = field(default_factory=dict)
     traits: frozenset[str] = frozenset()
+    is_unwritten: bool = False
 
     @property
     def is_right(self) -> bool:
@@ -82,7 +82,7 @@ class FunctionCheck:
 
     Attributes:
         function: its name.
-        releases: as which releases of the library declare it, it was called.
+        releases: as which releases of the library declare it, it was called; empty for none.
         cases: its calls.
         failure: why it could not be called to the end; empty where it could.
         is_declared: whether debug information says that these are its parameters.
@@ -111,18 +111,16 @@ class FunctionCheck:
     def verdict(self) -> Verdict:
         """What can be said of it.
 
-        A function that gives no case right, hardly an output more than chance would, or does not
-        come back, may as well take other arguments: only debug information tells.
+        A function that gives no case right and does not come back, writes where it must not or
+        leaves its output as it was may as well take other arguments: only debug information tells.
         """
         if not self.failure and not self.wrong:
             return Verdict.EQUAL if self.computed else Verdict.REFUSES
         if self.is_declared or any(case.is_right and case.values > 3 for case in self.cases):
             return Verdict.FAILED if self.failure else Verdict.WRONG
-        if self.failure or any(case.damage for case in self.cases):
-            return Verdict.UNLIKE
-        values = sum(case.values for case in self.computed)
-        equal = values - sum(case.bits.differing for case in self.computed)
-        return Verdict.WRONG if values and equal > _CHANCE * values else Verdict.UNLIKE
+        strays = self.failure or any(case.damage for case in self.cases)
+        is_idle = all(case.refusal or case.is_unwritten for case in self.cases)
+        return Verdict.UNLIKE if strays or is_idle else Verdict.WRONG
 
     def is_off(self, build: str, tolerance: float) -> bool:
         """Whether the counts of most cases are further off than a share of them.

@@ -10,12 +10,14 @@ import numpy as np
 from mcusim.emulator.checks.contract import Case
 from mcusim.emulator.checks.outcomes import CaseCheck
 
-__all__ = ["shared_traits", "traits_of"]
+__all__ = ["shared_trait", "traits_of"]
 
 _WINDOWED = ("CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D", "TRANSPOSE_CONV")
 _BIAS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
 #: Layers on each side at least, so that what separates them is no accident.
 _LEAST = 2
+#: Share of the right layers that may have a trait of the wrong ones: an error need not show.
+_MOST_SHARE = 0.2
 
 
 def traits_of(case: Case) -> frozenset[str]:
@@ -56,11 +58,13 @@ def _traits(case: Case) -> Iterator[tuple[str, bool]]:
         )
 
 
-def shared_traits(cases: Sequence[CaseCheck]) -> tuple[str, ...]:
-    """Traits of all the wrong cases and of no right one."""
+def shared_trait(cases: Sequence[CaseCheck]) -> tuple[str, int] | None:
+    """What all the wrong cases have and few of the right ones, and how many of these."""
     wrong = [case.traits for case in cases if not case.is_right]
     right = [case.traits for case in cases if case.is_right]
     if min(len(wrong), len(right)) < _LEAST:
-        return ()
-    found = frozenset.intersection(*wrong).difference(*right)
-    return tuple(sorted(found))
+        return None
+    common = sorted(frozenset.intersection(*wrong))
+    found = ((sum(trait in other for other in right), trait) for trait in common)
+    least, trait = min(found, default=(len(right), ""))
+    return (trait, least) if least <= _MOST_SHARE * len(right) else None
