@@ -17,6 +17,7 @@ from mcusim.resources import data_path
 
 __all__ = [
     "ARDUINO",
+    "BUILDS",
     "PICO",
     "PI_4B",
     "Published",
@@ -28,11 +29,14 @@ __all__ = [
     "pi_runs",
     "possible",
     "slowest_pi",
+    "tflm_software",
 ]
 
 ARDUINO, PICO = "arduino-nano-33-ble-sense", "raspberry-pi-pico"
 PI_4B = "raspberry-pi-4b"
 _NAMES = {ARDUINO: "Arduino", PICO: "Pico", PI_4B: "Pi 4B"}
+#: How TF-Micro was compiled for the Arduino: like dnnruntime, or as its IDE does.
+BUILDS = ("gcc-O3", "gcc-Os")
 #: The text: "the Pi 4B runs between 1.0 and 1.5 GHz".
 _PI_SLOWEST_HZ = 1.0e9
 
@@ -73,6 +77,7 @@ class Run:
         compression: share of the parameters that was removed.
         board: name of the board.
         runtimes: that it may have been.
+        builds: of it, likewise.
     """
 
     network: str
@@ -81,6 +86,7 @@ class Run:
     compression: float
     board: str
     runtimes: tuple[str, ...] = ("dnnruntime",)
+    builds: tuple[str, ...] = BUILDS[:1]
 
     @property
     def what(self) -> str:
@@ -123,8 +129,9 @@ def measured() -> Iterator[tuple[Run, Published]]:
                 continue
             network, kind, pruning, percent = found.groups()
             runtimes: tuple[str, ...] = ("dnnruntime",)
+            builds: tuple[str, ...] = BUILDS[:1]
             if table[1] == "5":
-                runtimes = ("tflm", "cmsis-nn") if row["board"] == ARDUINO else ("tflm",)
+                runtimes, builds = tflm_software(row["board"])
             run = Run(
                 network,
                 kind == "float32",
@@ -132,6 +139,7 @@ def measured() -> Iterator[tuple[Run, Published]]:
                 float(percent) / 100,
                 row["board"],
                 runtimes,
+                builds,
             )
             numbers = (float(row[key]) for key in ("latency_ms", "power_mw", "energy_mj"))
             yield run, Published(f"Table {table[1]}", *numbers)
@@ -151,8 +159,9 @@ def possible(run: Run) -> list[Estimate]:
     is_sparse = run.is_element and run.board != PI_4B
     compression = 0.0 if run.is_element and not is_sparse else run.compression
     return [
-        estimated(graph, run.board, runtime)
+        estimated(graph, run.board, runtime, build)
         for runtime in run.runtimes
+        for build in run.builds
         for graph in graphs(run.network, run.is_float, is_sparse, compression)
     ]
 
@@ -182,13 +191,27 @@ def graphs(network: str, is_float: bool, is_element: bool, compression: float) -
 
 
 @cache
-def estimated(graph: Graph, board: str, runtime: str) -> Estimate:
+def estimated(graph: Graph, board: str, runtime: str, build: str = BUILDS[0]) -> Estimate:
     """The estimate of a network on a board."""
-    return estimate(graph, load_board(board), runtime)
+    return estimate(graph, load_board(board), runtime, build)
 
 
 def likely(
-    network: str, is_float: bool, compression: float, board: str, runtime: str = "dnnruntime"
+    network: str,
+    is_float: bool,
+    compression: float,
+    board: str,
+    runtime: str = "dnnruntime",
+    build: str = BUILDS[0],
 ) -> Estimate:
     """The estimate of a network whose structures are pruned alike in all layers."""
-    return estimated(graphs(network, is_float, False, compression)[0], board, runtime)
+    return estimated(graphs(network, is_float, False, compression)[0], board, runtime, build)
+
+
+def tflm_software(board: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Runtimes and builds that TF-Micro may have been on a board.
+
+    The Pico's SDK compiles with -O3 and its core has no SIMD; the Arduino's IDE compiles with -Os
+    and takes the kernels of CMSIS-NN, a build of one's own need not.
+    """
+    return (("tflm", "cmsis-nn"), BUILDS) if board == ARDUINO else (("tflm",), BUILDS[:1])
