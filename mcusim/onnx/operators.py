@@ -167,6 +167,19 @@ def _quantized_product(reading: Reading, node: OnnxNode) -> None:
     _multiply(reading, node, chain, _stored_input(reading, node), weights, None)
 
 
+def _quantized_dense(reading: Reading, node: OnnxNode) -> None:
+    """QGemm of onnxruntime: a with scale and zero point, b with both, int32 bias, those of y."""
+    node.refuse(
+        node.real("alpha", 1.0) == 1.0 and not node.integer("transA", 0), "it scales or transposes"
+    )
+    is_rows = bool(node.integer("transB", 0))
+    own = replace(scale_of(node, reading.constants, 4), axis=0 if is_rows else 1)
+    weights = Weights(reading.required(node, 3).data, own)
+    chain = Chain(node.outputs[0], scale=scale_of(node, reading.constants, 7))
+    x, bias = _stored_input(reading, node), reading.constant(node, 6)
+    _multiply(reading, node, chain, x, weights if is_rows else _transposed(weights), bias)
+
+
 def _transposed(weights: Weights) -> Weights:
     scale = weights.scale
     return Weights(weights.data.T, scale and replace(scale, axis=1 - scale.axis))
@@ -208,9 +221,25 @@ def _picked(reading: Reading, chain: Chain, x: Value) -> Chain:
     return chain
 
 
-def _pool(operator: str, whole: bool = False) -> Callable[[Reading, OnnxNode], None]:
+def _own_chain(reading: Reading, node: OnnxNode, scale_at: int, merge: bool = False) -> Chain:
+    """What follows an operator; that of a quantized one holds its own scale of the result.
+
+    Args:
+        reading: the graph so far.
+        node: the operator.
+        scale_at: input that is the scale of the result; 0 for an operator on real values.
+        merge: whether a ReLU behind it becomes part of it.
+    """
+    if scale_at:
+        return Chain(node.outputs[0], scale=scale_of(node, reading.constants, scale_at))
+    return reading.chains.behind(node, fold=False, merge=merge)
+
+
+def _pool(
+    operator: str, whole: bool = False, scale_at: int = 0
+) -> Callable[[Reading, OnnxNode], None]:
     def read(reading: Reading, node: OnnxNode) -> None:
-        chain = reading.chains.behind(node, fold=False, merge=False)
+        chain = _own_chain(reading, node, scale_at)
         x = reading.input(node)
         node.refuse(len(x.shape) == 4, "it pools other than images")
         extent = (x.shape[2], x.shape[3])
@@ -275,8 +304,17 @@ def _flatten(reading: Reading, node: OnnxNode) -> None:
 
 
 def _add(reading: Reading, node: OnnxNode) -> None:
-    chain = reading.chains.behind(node, fold=False, merge=True)
-    a, b = reading.input(node, 0), reading.input(node, 1)
+    chain = _own_chain(reading, node, 0, merge=True)
+    _sum(reading, node, chain, reading.input(node, 0), reading.input(node, 1))
+
+
+def _quantized_add(reading: Reading, node: OnnxNode) -> None:
+    """QLinearAdd of onnxruntime: a with scale and zero point, b with both, those of y."""
+    chain = _own_chain(reading, node, 6)
+    _sum(reading, node, chain, _stored_input(reading, node), reading.input(node, 3))
+
+
+def _sum(reading: Reading, node: OnnxNode, chain: Chain, a: Value, b: Value) -> None:
     node.refuse(a.shape == b.shape and a.image == b.image, "it adds values of different shapes")
     left, right = reading.operands(chain, [a, b])
     options: dict[str, OptionValue] = {"fused_activation_function": chain.activation}
@@ -292,10 +330,10 @@ def _add(reading: Reading, node: OnnxNode) -> None:
 
 
 def _elementwise(
-    operator: str, options: dict[str, OptionValue], options_type: str
+    operator: str, options: dict[str, OptionValue], options_type: str, scale_at: int = 0
 ) -> Callable[[Reading, OnnxNode], None]:
     def read(reading: Reading, node: OnnxNode) -> None:
-        chain = reading.chains.behind(node, fold=False, merge=False)
+        chain = _own_chain(reading, node, scale_at)
         x = reading.input(node)
         if operator == "SOFTMAX":
             axis = node.integer("axis", -1)
@@ -353,8 +391,13 @@ READERS: Mapping[str, Callable[[Reading, OnnxNode], None]] = {
     "Identity": _same,
     "MatMul": _product,
     "MaxPool": _pool("MAX_POOL_2D"),
+    "QGemm": _quantized_dense,
+    "QLinearAdd": _quantized_add,
+    "QLinearAveragePool": _pool("AVERAGE_POOL_2D", scale_at=3),
     "QLinearConv": _quantized_convolution,
+    "QLinearGlobalAveragePool": _pool("AVERAGE_POOL_2D", whole=True, scale_at=3),
     "QLinearMatMul": _quantized_product,
+    "QLinearSoftmax": _elementwise("SOFTMAX", {"beta": 1.0}, "SoftmaxOptions", scale_at=3),
     "QuantizeLinear": _quantize,
     "Relu": _elementwise("RELU", {}, "NONE"),
     "Reshape": _flatten,
