@@ -55,6 +55,8 @@ class Flash(Strict):
         line_bytes: what one access to the memory array returns.
         wait_states: pairs of a clock in Hz and the wait states needed up to it, rising.
         wait_states_below: the same for a supply below a voltage, by that voltage in V.
+        wait_states_for_hz: clock that firmware sets the wait states for and keeps at lower ones;
+            the clock that it runs at when None.
         miss_cycles: what an access that misses takes beside the wait states: bus and cache;
             nothing when None.
         prefetch: whether the next line of code is read ahead.
@@ -73,6 +75,7 @@ class Flash(Strict):
     line_bytes: PositiveInt
     wait_states: WaitStates
     wait_states_below: Mapping[str, WaitStates] = Field(default_factory=dict)
+    wait_states_for_hz: PositiveInt | None = None
     miss_cycles: _Amount | None = None
     prefetch: bool
     icache_bytes: _Count
@@ -137,7 +140,8 @@ class Flash(Strict):
 
     def path(self, clock_hz: float, supply_v: float | None = None) -> MemoryPath:
         """The flash as the core sees it."""
-        wait_states = self.wait_states_at(clock_hz, supply_v)
+        set_for_hz = max(clock_hz, self.wait_states_for_hz or 0)
+        wait_states = self.wait_states_at(set_for_hz, supply_v)
         dcache = self.cached_data_bytes
         return MemoryPath(
             wait_cycles=wait_states + (self.miss_cycles or 0.0) if wait_states else 0.0,
