@@ -20,6 +20,8 @@ _EXCEPTION_EXIT = 8
 _EXCEPTION_DATA_ABORT = 4
 _EXCEPTION_NO_COPROCESSOR = 17
 _THUMB = 1 << 24
+#: Unicorn ends a run there; not at 0, where a null pointer to a function leads.
+_NEVER_REACHED = 0xFFFF_FFFC
 _WFI_NARROW, _WFI_WIDE = b"\x30\xbf", b"\xaf\xf3\x03\x80"
 
 _MODELS = {
@@ -55,14 +57,19 @@ class Core:
 
         self._event = None
         try:
-            self.uc.emu_start(pc | 1, 0)
+            self.uc.emu_start(pc | 1, _NEVER_REACHED)
         except UcError:
             return self._event or Event(EventKind.UNDEFINED, self._pc())
         return self._event
 
     def waiting(self, pc: int) -> Event | None:
         """What ended execution without a word: only the wait instruction before an address does."""
-        before = bytes(self.uc.mem_read(pc - 4, 4))
+        from unicorn import UcError
+
+        try:
+            before = bytes(self.uc.mem_read(max(0, pc - 4), 4))
+        except UcError:
+            return None
         if before[2:] == _WFI_NARROW or before == _WFI_WIDE:
             return Event(EventKind.WAIT_FOR_INTERRUPT, pc)
         return None

@@ -5,6 +5,7 @@ ARMv7-M ARM, B1.5.6 to B1.5.15.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from unicorn import arm_const as arm
@@ -41,8 +42,8 @@ _NUMBER = 0x1FF
 _TO_THREAD, _FROM_PROCESS_STACK = 1 << 3, 1 << 2
 #: Vectors from here on lie where nothing is executed; so does erased flash, read as a vector.
 _SYSTEM = 0xE000_0000
-#: Faults whose report is kept.
-_MOST_FAULTS = 64
+#: Faults whose report is kept; and how often one comes until the run is taken to be stuck in it.
+_MOST_FAULTS, _MOST_TIMES = 64, 1000
 #: Cycles after which a handler of a fault is looked at for the first time: whether it loops.
 _FIRST_LOOK = 4096
 _LOOK = "handler of a fault"
@@ -72,10 +73,13 @@ class ExceptionEntry:
         # Until that returns to fewer active handlers than there were at the fault.
         self._origin: FaultReport | None = None
         self._origin_depth = 0
+        self._reports: dict[str, FaultReport] = {}
+        self._times: Counter[str] = Counter()
 
     def reset(self) -> None:
         """As after reset of the core."""
         self._origin = None
+        self._times.clear()
 
     def masks(self) -> Masks:
         """What the mask registers hold."""
@@ -207,19 +211,29 @@ class ExceptionEntry:
     def _note(self, detail: str, own: int, taken: int | None) -> None:
         """Keep how the core stands, for people."""
         machine = self._machine
+        report = self._reports.get(detail)
+        if report is None:
+            report = self._report(detail, own, taken)
+            if len(self._reports) < _MOST_FAULTS:
+                self._reports[detail] = report
+        if len(machine.faults) < _MOST_FAULTS:
+            machine.faults.append(report)
+        if self._origin is None:
+            self._origin, self._origin_depth = report, len(self._exceptions.active)
+        self._times[detail] += 1
+        if self._times[detail] == _MOST_TIMES:
+            self._end(f"it came {_MOST_TIMES:,} times, since its handler goes back to it", detail)
+
+    def _report(self, detail: str, own: int, taken: int | None) -> FaultReport:
         name = handler = ""
         if taken is not None:
             name = exception_name(taken)
             if taken != own and own != HARD_FAULT and not self._registers.ids.v6m:
                 name += f", escalated from {exception_name(own)}"
             vector = self._vector(taken)
-            handler = machine.place(vector & ~1) if vector and _is_code(vector) else ""
+            handler = self._machine.place(vector & ~1) if vector and _is_code(vector) else ""
         status = {} if self._registers.ids.v6m else self._registers.faults.said()
-        report = look_at_fault(machine, detail, name, handler, status)
-        if self._origin is None:
-            self._origin, self._origin_depth = report, len(self._exceptions.active)
-        if len(machine.faults) < _MOST_FAULTS:
-            machine.faults.append(report)
+        return look_at_fault(self._machine, detail, name, handler, status)
 
     def _end(self, how: str, then: str = "") -> None:
         """End the run: nothing handles the fault.

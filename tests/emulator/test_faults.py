@@ -388,3 +388,21 @@ def test_function_that_is_called_alone_ends_at_its_fault() -> None:
     with pytest.raises(FirmwareError, match="fault: read where nothing answers, 0x70000000"):
         machine.call(BASE)
     assert word(machine, SEEN) == 0
+
+
+def test_handler_that_returns_to_what_failed_ends_the_run() -> None:
+    """bx lr: the load is executed again, and again."""
+    _, stop, _ = run(_READS, handler=(0x4770,))
+    assert stop.reason is StopReason.FAULT
+    assert stop.detail == (
+        "read where nothing answers, 0x70000000, at 0x42; it came 1,000 times, since its handler "
+        "goes back to it"
+    )
+
+
+def test_null_pointer_to_a_function_is_executed_where_it_points() -> None:
+    """movs r0, #1; bx r0: the vector table as code, until that fails."""
+    _, stop, _ = run((0x2001, 0x4700), handler=(0xE7FE,))
+    assert stop.reason is StopReason.FAULT
+    assert stop.fault is not None
+    assert "0x0" in stop.fault.last_blocks
