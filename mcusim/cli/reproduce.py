@@ -10,8 +10,6 @@ import click
 from mcusim.cli import console
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from mcusim.experiments import Reproduction
 
 __all__ = ["command"]
@@ -42,7 +40,7 @@ def command(name: str | None, plots: Path | None) -> None:
         found = reproduce(name)
     console.show(found.title)
     for table in found.tables:
-        console.show(_table(found, table))
+        _show_table(found, table)
     for claim in found.claims:
         verdict = {True: "confirmed", False: "NOT CONFIRMED", None: "open"}[claim.confirmed]
         console.show(f"{verdict}: {claim.text}", f"    {claim.evidence}")
@@ -51,28 +49,28 @@ def command(name: str | None, plots: Path | None) -> None:
         _save(found, plots)
 
 
-def _table(found: Reproduction, name: str) -> Table:
+def _show_table(found: Reproduction, name: str) -> None:
     from rich import box
     from rich.table import Table
+
+    from mcusim.experiments.pages import Remarks, number, published, reach
 
     table = Table(name, "unit", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("published", "predicted", "90 % or range", "error"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("remarks")
+    remarks = Remarks(found.rows_of(name))
     for row in found.rows_of(name):
-        reach = "" if row.low is None or row.high is None else f"{row.low:.4g} to {row.high:.4g}"
-        marks = ["outside"] if row.holds is False else []
-        marks += ["seen by the fit"] if row.seen else []
         table.add_row(
             row.what,
             row.unit,
-            "" if row.published is None else f"{row.published:.6g}",
-            "" if row.predicted is None else f"{row.predicted:.4g}",
-            reach,
+            published(row),
+            number(row.predicted),
+            reach(row),
             "" if row.error is None else f"{100 * row.error:+.1f} %",
-            "; ".join([*marks, *([row.note] if row.note else [])]),
+            remarks.of(row, "seen by the fit"),
         )
-    return table
+    console.show(table, *(f"    {line}" for line in remarks.below()))
 
 
 def _save(found: Reproduction, folder: Path) -> None:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mcusim.experiments import names, reproduce
 from mcusim.experiments.plots import plot_svg
 from mcusim.experiments.reproduction import Reproduction, Row
 
-__all__ = ["page", "summary_lines"]
+__all__ = ["Remarks", "number", "page", "published", "reach", "summary_lines"]
 
 _FOLDER = Path("docs") / "experiments"
+#: Characters of a note that stands in its row; a longer one stands below the table.
+_SHORT = 24
 
 
 def page(found: Reproduction) -> str:
@@ -80,7 +82,11 @@ def _lines(found: Reproduction) -> Iterator[str]:
         yield ""
         yield "| what | unit | published | predicted | 90 % or range | error | |"
         yield "|---|---|--:|--:|--:|--:|---|"
-        yield from (_row(row) for row in found.rows_of(table))
+        remarks = Remarks(found.rows_of(table))
+        yield from (_row(row, remarks) for row in found.rows_of(table))
+        for line in remarks.below():
+            yield ""
+            yield line
     if found.figures:
         yield ""
         yield "## Plots"
@@ -95,30 +101,65 @@ def _lines(found: Reproduction) -> Iterator[str]:
             yield remark
 
 
-def _row(row: Row) -> str:
+class Remarks:
+    """What is said of a table's rows: marks in the row, what is longer below the table, once.
+
+    Args:
+        rows: of the table.
+    """
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        notes = dict.fromkeys(row.note for row in rows if len(row.note) > _SHORT)
+        self._numbers = {note: position for position, note in enumerate(notes, 1)}
+
+    def of(self, row: Row, seen: str = "seen") -> str:
+        """Marks of a row.
+
+        Args:
+            row: one of the table.
+            seen: what marks a row that a fit has seen.
+        """
+        marks = ["outside"] if row.holds is False else []
+        marks += [seen] if row.seen else []
+        if row.note:
+            marks.append(f"({self._numbers[row.note]})" if row.note in self._numbers else row.note)
+        return "; ".join(marks)
+
+    def below(self) -> Iterator[str]:
+        """What the numbers stand for."""
+        return (f"({position}) {note}" for note, position in self._numbers.items())
+
+
+def number(value: float | None) -> str:
+    """A number with four digits that matter, and all before the point; empty without one."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def published(row: Row) -> str:
+    """The published number as it was printed, to six digits; empty without one."""
+    if row.published is None:
+        return ""
+    whole = abs(row.published) >= 100_000
+    return f"{row.published:,.0f}" if whole else f"{row.published:,.6g}"
+
+
+def reach(row: Row) -> str:
+    """The interval or range of a row; empty without one."""
+    return "" if row.low is None or row.high is None else f"{number(row.low)} to {number(row.high)}"
+
+
+def _row(row: Row, remarks: Remarks) -> str:
     error = "" if row.error is None else f"{100 * row.error:+.1f} %"
-    reach = (
-        "" if row.low is None or row.high is None else f"{_number(row.low)} to {_number(row.high)}"
-    )
-    notes = [row.note] if row.note else []
-    if row.seen:
-        notes.insert(0, "seen")
-    if row.holds is False:
-        notes.insert(0, "outside")
     return (
-        f"| {_cell(row.what)} | {row.unit} | {_number(row.published)} | {_number(row.predicted)} | "
-        f"{reach} | {error} | {_cell('; '.join(notes))} |"
+        f"| {_cell(row.what)} | {row.unit} | {published(row)} | {number(row.predicted)} | "
+        f"{reach(row)} | {error} | {_cell(remarks.of(row))} |"
     )
 
 
 def _is_predicted(row: Row) -> bool:
     return row.predicted is not None or row.low is not None
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def _cell(text: str) -> str:
