@@ -28,7 +28,10 @@ class Clock(Strict):
     @model_validator(mode="after")
     def _ordered(self) -> Clock:
         if not self.min_hz <= self.default_hz <= self.max_hz:
-            raise ValueError("default_hz must lie between min_hz and max_hz")
+            raise ValueError(
+                f"default_hz is {self.default_hz:,}, and must lie between "
+                f"min_hz of {self.min_hz:,} and max_hz of {self.max_hz:,}"
+            )
         return self
 
 
@@ -69,8 +72,12 @@ class Board(Strict):
 
     @model_validator(mode="after")
     def _wait_states_reach_the_clock(self) -> Board:
-        if self.flash.wait_states[-1][0] < self.clock.max_hz:
-            raise ValueError("flash.wait_states must reach clock.max_hz")
+        reached = self.flash.wait_states[-1][0]
+        if reached < self.clock.max_hz:
+            raise ValueError(
+                "flash.wait_states must reach clock.max_hz of "
+                f"{self.clock.max_hz:,}, and end at {reached:,}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -24,6 +24,12 @@ _SUPPLY_V = (0.5, 60.0)
 _LATENCY_S = 0.1
 _BYTES_PER_S = 1_000.0
 _ENERGY_J_PER_BYTE = 1e-5
+#: Longer than any chip takes to wake: the number was meant in ms or us.
+_WAKE_S = 1.0
+#: Fewer than any chip that could run a network: the number was meant in KB.
+_FLASH_BYTES, _RAM_BYTES = 4_096, 1_024
+#: More than any memory that code is executed from.
+_WAIT_STATES = 250
 #: Words that change what is predicted as numbers do.
 _CHOICES = ("icache_holds", "regulator", "measured_through")
 
@@ -57,10 +63,10 @@ def check(name: str | Path) -> tuple[Finding, ...]:
     """Look for what is doubtful in a board and in its core.
 
     Found are numbers without a comment that names their source, clocks that cannot be, currents,
-    voltages, latencies and bandwidths in a wrong unit, wait states that fall while the clock rises
-    or the supply falls, caches that cannot be, a board that draws more at rest than at work, and
-    memories that overlap or do not hold what the board says. A file that cannot be used is one
-    finding, the sentence of its error.
+    voltages, sizes, latencies and bandwidths in a wrong unit, wait states that fall while the
+    clock rises or the supply falls, caches that cannot be, a board that draws more at rest than
+    at work, and memories that overlap or do not hold what the board says. A file
+    that cannot be used is one finding, the sentence of its error.
 
     Args:
         name: of a board that comes with mcusim, or the path of a ``.toml`` file.
@@ -110,9 +116,11 @@ def _wait_states(board: Board) -> Iterator[tuple[str, str]]:
     for (_, few), (limit, more) in pairwise(table):
         if more < few:
             yield "flash.wait_states", f"fall from {few} to {more} up to {limit:,} Hz"
-    for limit, _ in table:
+    for limit, states in table:
         if not _CLOCK_HZ[0] <= limit <= _CLOCK_HZ[1]:
             yield "flash.wait_states", f"hold {limit:,} Hz, which no core runs at"
+        if states > _WAIT_STATES:
+            yield "flash.wait_states", f"are {states:,} cycles, which no code could run with"
 
 
 def _wait_states_below(board: Board) -> Iterator[tuple[str, str]]:
@@ -165,6 +173,8 @@ def _power(board: Board) -> Iterator[tuple[str, str]]:
         yield "power.active_a_per_hz", f"is {power.active_a_per_hz:g} A/Hz; {example}"
     if not _SUPPLY_V[0] <= power.supply_v <= _SUPPLY_V[1]:
         yield "power.supply_v", f"is {power.supply_v:g} V, which supplies no board"
+    if power.wake_s is not None and power.wake_s > _WAKE_S:
+        yield "power.wake_s", f"is {power.wake_s:g} s; 5 us is 5e-6"
 
 
 def _rest(board: Board) -> Iterator[tuple[str, str]]:
@@ -193,12 +203,24 @@ def _sizes(board: Board) -> Iterator[tuple[str, str]]:
     flash = board.regions.get("flash")
     if flash and flash[1] != board.flash.bytes:
         yield "regions.flash", f"holds {flash[1]:,} bytes, `flash.bytes` says {board.flash.bytes:,}"
-    room = sum(size for name, (_, size) in board.regions.items() if "flash" not in name)
+    if board.flash.bytes < _FLASH_BYTES:
+        yield "flash.bytes", f"is {board.flash.bytes:,}; 512 KB is 524_288"
+    if board.ram.bytes < _RAM_BYTES:
+        yield "ram.bytes", f"is {board.ram.bytes:,}; 128 KB is 131_072"
+    # A memory with a table of its own waits, and is no working memory.
+    inside = {name: size for name, (_, size) in board.regions.items() if name not in board.memory}
+    room = sum(size for name, size in inside.items() if "flash" not in name)
     if room and board.ram.bytes > room:
         yield "ram.bytes", f"is {board.ram.bytes:,}, more than the {room:,} of the regions"
 
 
+def _calibrated(board: Board) -> Iterator[tuple[str, str]]:
+    if board.calibrated and board.calibration is None:
+        yield "calibrated", "is true, and no table `calibration` says by which runs"
+
+
 _RULES: tuple[_Rule, ...] = (
+    _calibrated,
     _clocks,
     _wait_states,
     _wait_states_below,

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -28,6 +28,7 @@ _BOARDS = ("board_models",)
 _CORES = ("board_models", "cores")
 _PERIPHERALS = ("board_models", "peripherals")
 _OVERRIDES = "core_overrides"
+_QUOTES = "\"'"
 
 
 @dataclass(frozen=True)
@@ -268,7 +269,7 @@ def _sentence(model: type[BaseModel], content: _Content, error: ErrorDetails, ab
     if error["type"] == "missing":
         return _at(content, key, "is missing")
     if error["type"] == "value_error":
-        return _at(content, key, str(error["ctx"]["error"]))
+        return _said(content, key, str(error["ctx"]["error"]))
     if error["type"] == "model_type":
         return _at(content, key, f"must be a table, not {error['input']!r}")
     wish = error["msg"].replace("Input should be", "must be").partition(",")[0]
@@ -283,22 +284,43 @@ def _at(content: _Content, key: str, message: str) -> str:
     origin = content.origins.get(at)
     if not key:
         origin = _named_in(message, content)
-    same = origin is None or origin.file == Path(content.file).name
-    place = content.file if same or origin is None else origin.file
-    line = f", line {origin.line}" if origin else ""
-    return f"{place}{line}: `{key}` {message}" if key else f"{place}{line}: {message}"
+    place = _place(content, origin)
+    return f"{place}: `{key}` {message}" if key else f"{place}: {message}"
 
 
-def _named_in(message: str, content: _Content) -> Origin | None:
+def _place(content: _Content, origin: Origin | None) -> str:
+    """The file and, where it is known, the line."""
+    if origin is None:
+        return content.file
+    same = origin.file == Path(content.file).name
+    return f"{content.file if same else origin.file}, line {origin.line}"
+
+
+def _said(content: _Content, table: str, message: str) -> str:
+    """What a rule says of keys of a table, at the line of that which the file itself sets."""
+    if not table:
+        return _at(content, "", message)
+    origin = _named_in(message, content, f"{table}.")
+    first, _, rest = message.partition(" ")
+    key = f"{table}.{first.strip(_QUOTES)}"
+    if origin is None or key not in content.origins:
+        return _at(content, table, message)
+    return f"{_place(content, origin)}: `{key}` {rest}"
+
+
+def _named_in(message: str, content: _Content, table: str = "") -> Origin | None:
     """Where a key stands that a message names: the file's own, before one of its base."""
-    named = [content.origins[word] for word in message.split() if word in content.origins]
+    words = [f"{table}{word.strip(_QUOTES)}" for word in message.split()]
+    named = [content.origins[word] for word in words if word in content.origins]
     return min(named, key=lambda origin: origin.file != Path(content.file).name, default=None)
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Dotted keys of the values in a model's tables."""
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _keys(field.annotation, f"{prefix}{name}.")
+        kinds = (field.annotation, *get_args(field.annotation))
+        tables = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if tables:
+            yield from _keys(tables[0], f"{prefix}{name}.")
         else:
             yield prefix + name

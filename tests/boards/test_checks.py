@@ -38,6 +38,11 @@ def test_nothing_is_found_in_a_shipped_board(name):
         ("[regions]\nram = [0xFFFF_FFF0, 64] # manual\n", 3, "regions.ram", "32 bits"),
         ("[flash]\nbytes = 524_288 # manual\n", 30, "regions.flash", "`flash.bytes` says 524,288"),
         ("[ram]\nbytes = 262_144 # manual\n", 3, "ram.bytes", "more than the 131,072"),
+        ("[ram]\nbytes = 128 # manual\n", 3, "ram.bytes", "is 128; 128 KB is 131_072"),
+        ("[flash]\nbytes = 1024 # manual\n", 3, "flash.bytes", "is 1,024; 512 KB is 524_288"),
+        ("[flash]\nwait_states = [[12e7, 999]] # manual\n", 3, "flash.wait_states", "999 cycles"),
+        ("[power]\nwake_s = 110 # us\n", 3, "power.wake_s", "is 110 s; 5 us is 5e-6"),
+        ("calibrated = true # ours\n", 2, "calibrated", "no table `calibration`"),
     ],
 )  # fmt: skip
 def test_what_is_doubtful_is_found_with_file_line_and_key(tmp_path, text, line, key, sentence):
@@ -130,3 +135,10 @@ def test_memories_caches_and_rest_that_cannot_be_are_found(tmp_path, text, key, 
     assert found, check(write(tmp_path, text))
     assert sentence in found[0].sentence
     assert found[0].line > 0
+
+
+def test_memory_that_waits_is_no_room_for_ram(tmp_path):
+    """SDRAM beside the chip does not make up for RAM that is not on it."""
+    path = write(tmp_path, "[ram]\nbytes = 4_194_304 # manual\n", base="disco-f469ni")
+    (finding,) = (finding for finding in check(path) if finding.key == "ram.bytes")
+    assert "more than the 393,216 of the regions" in finding.sentence

@@ -192,7 +192,10 @@ def test_what_lies_nowhere_is_told(place, sentence):
             "`memory.sdram.latenc_s` is not a key; did you mean `memory.sdram.latency_s`",
         ),
         ("[memory.sdram]\nburst_bytes = 4\n", "line 2: `memory.sdram.cached` is missing"),
-        ("[flash.wait_states_below]\n'low' = [[16e6, 0]]\n", "'low' is not a voltage in V"),
+        (
+            "[flash.wait_states_below]\n'low' = [[16e6, 0]]\n",
+            "line 3: `flash.wait_states_below.low` is not a voltage in V",
+        ),
         (
             "[flash]\nicache_holds = 'branches'\n",
             "line 3: `flash.icache_holds` must be 'lines' or 'targets'",
