@@ -10,6 +10,7 @@ with the version of zig that ``pyproject.toml`` pins, which builds the same byte
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcusim.calibration.device_network import network_source
+from mcusim.calibration.device_network import device_network, network_source
 from mcusim.errors import InputError
 from mcusim.graph import Graph
 from mcusim.models import load_model
@@ -45,6 +46,11 @@ BOARDS = {
     "nrf52840-dk": "m4",
     "nucleo-f429zi": "m4",
 }
+
+#: A memory in a linker script: its name, size and unit.
+_REGION = re.compile(r"^\s*(\w+)\s*\(\w+\)\s*:.*?LENGTH\s*=\s*(\d+)([KM]?)\b", re.MULTILINE)
+#: What the firmware wants of RAM beside a network's tensors, at least.
+_STACK = 2048
 
 _SHIPPED = ("m0plus", "m4", "m33")
 _OPTIMIZE = "-O2"
@@ -150,7 +156,10 @@ def build_firmware(
     header = _header(board)
     core = core or BOARDS.get(header.stem)
     if core not in CORES:
-        raise InputError(f"{board}: the core is {core or 'not known'}; give {', '.join(CORES)}")
+        raise InputError(
+            f"{board}: the core is {core or 'not known'}; give --core, one of {', '.join(CORES)}"
+        )
+    _check_room(graphs, header.with_suffix(".ld"), board)
     compiler = compiler or find_compiler()
     source = data_path("kernels", "device")
     files = sorted([*source.glob("source/*.c"), *source.glob("bench/*.c")], key=lambda f: f.name)
@@ -196,6 +205,27 @@ def _header(board: str) -> Path:
         if not needed.is_file():
             raise InputError(f"{needed}: is not there")
     return path.resolve()
+
+
+def _check_room(graphs: Sequence[Graph], script: Path, board: str) -> None:
+    """Refuse networks that no compiler need be asked about, as its linker says less of why."""
+    sizes = {
+        name.upper(): int(number) << {"K": 10, "M": 20}.get(unit, 0)
+        for name, number, unit in _REGION.findall(script.read_text(errors="replace"))
+    }
+    networks = [device_network(graph) for graph in graphs]
+    constants = sum(network.constant_bytes for network in networks)
+    if constants > sizes.get("FLASH", constants):
+        raise InputError(
+            f"the networks have {constants:,} bytes of weights, where the flash of {board} has "
+            f"{sizes['FLASH']:,}"
+        )
+    largest = max(networks, key=lambda network: network.arena_bytes, default=None)
+    if largest is not None and largest.arena_bytes > sizes.get("RAM", largest.arena_bytes) - _STACK:
+        raise InputError(
+            f"{largest.name} needs {largest.arena_bytes:,} bytes of RAM for its tensors, where "
+            f"{board} has {sizes['RAM']:,} with the stack"
+        )
 
 
 def _run(command: Sequence[str], board: str) -> None:

@@ -55,6 +55,12 @@ class DeviceNetwork:
     input_bytes: int
     arena_bytes: int
 
+    @property
+    def constant_bytes(self) -> int:
+        """Bytes of weights and biases."""
+        constants = (array for _, layer in self.layers for array in (layer.weights, layer.bias))
+        return sum(array.nbytes for array in constants if array is not None)
+
 
 def device_network(graph: Graph) -> DeviceNetwork:
     """Prepare an int8 network of one input for the device kernels.

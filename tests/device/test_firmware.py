@@ -77,7 +77,7 @@ def test_board_of_your_own(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match=r"does not build: .*FLASH"):
         build_firmware([], tmp_path / "bench.elf", str(own), "m33", Compiler.zig())
-    with pytest.raises(InputError, match="the core is not known; give m0, m0plus"):
+    with pytest.raises(InputError, match="the core is not known; give --core, one of m0, m0plus"):
         build_firmware([], tmp_path / "bench.elf", str(own), compiler=Compiler.zig())
 
 

@@ -58,13 +58,15 @@ def _extreme(name: str) -> Callable[[Draw], Graph]:
     def drawn(draw: Draw) -> Graph:
         shape = [draw.one_of(1, 1, 2), draw.between(1, 6), draw.between(1, 6), draw.between(1, 12)]
         other = list(shape)
-        kind = draw.one_of("same", "same", "scalar", "channel", "outer")
+        kind = draw.one_of("same", "same", "scalar", "channel", "outer", "some", "some")
         if kind == "scalar":
             other = [1, 1, 1, 1]
         elif kind == "channel":
             other[:3] = [1, 1, 1]
         elif kind == "outer":
             other[3] = 1
+        elif kind == "some":
+            other = [1 if draw.chance(0.4) else extent for extent in shape]
         pair = [shape, other] if draw.chance(0.5) else [other, shape]
         quantization = draw.quantization(DType.INT8)
         inputs = [tensor(extents, DType.INT8, quantization) for extents in pair]

@@ -138,10 +138,13 @@ def batch_matmul(dtype: DType) -> Callable[[Draw], Graph]:
     """BATCH_MATMUL, the right side stored by columns, as the library's function takes it."""
 
     def drawn(draw: Draw) -> Graph:
-        outer = draw.one_of((1,), (2,), (3,), (1, 2), (2, 2))
-        of_right = (1,) * len(outer) if draw.chance(0.2) else outer
+        outer = draw.one_of((1,), (2,), (3,), (1, 2), (2, 2), (2, 3))
+        some = tuple(1 if draw.chance(0.4) else extent for extent in outer)
+        of_left, of_right = draw.one_of(
+            (outer, outer), (outer, outer), (outer, some), (some, outer)
+        )
         rows, depth, columns = draw.between(1, 12), draw.between(1, 40), draw.between(1, 12)
-        left = draw.fed((*outer, rows, depth), dtype)
+        left = draw.fed((*of_left, rows, depth), dtype)
         right = draw.fed((*of_right, columns, depth), dtype)
         reach = 19000.0 if dtype is DType.INT16 else 74.0
         scale = left.scale * right.scale * math.sqrt(depth) * reach * 3
