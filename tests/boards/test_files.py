@@ -98,7 +98,7 @@ def test_a_board_is_laid_over_its_base(tmp_path):
         ("flash = 3\n", "line 2: `flash` must be a table, not 3"),
         ("clock.min_hz = 90_000_000\n", "line 2: `clock.default_hz` is 80,000,000, and must"),
         ("[[flash]]\nbytes = 1\n", "line 2: `flash` must be a table, not ["),
-        ("[calibration]\ntime_scal = 1.1\n", "line 3: `calibration.time_scal` is not a key; did you mean `cali"),
+        ("[calibration]\ntime_scal = 1.1\n", "did you mean `calibration.time_scale`?"),
         ("calibrated = \n", "is not TOML: Invalid value (at line 2"),
     ],
 )  # fmt: skip
