@@ -19,9 +19,11 @@ from mcusim.calibration.common_levels import SHARED_PREFIX
 from mcusim.calibration.counted import CountedRow, CountedSet, build_of_name
 from mcusim.calibration.framework_profiles import framework_profiles
 from mcusim.calibration.instruction_page import instruction_page
+from mcusim.calibration.kept_out import kept_out
 from mcusim.calibration.networks import network_lines, network_table
 from mcusim.calibration.own_counts import (
     OWN_SOURCE,
+    mean_counts,
     own_models,
     own_models_with_data,
     own_rows,
@@ -264,7 +266,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(network_table(lines) + "\n")
         if options.write and options.page:
             others = other_data_errors(counted, calls, results)
-            options.page.write_text(instruction_page(profiles, lines, others))
+            errors = kept_out(results, {row.id for row in shared_rows}, mean_counts())
+            options.page.write_text(instruction_page(profiles, lines, others, errors))
             sys.stdout.write(f"written: {options.page}\n")
     return 0
 

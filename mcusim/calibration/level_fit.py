@@ -146,9 +146,13 @@ def _weighted(turns: Floats, counts: Floats, weights: Floats, prior: Prior | Non
         )
     system = np.vstack([columns / norms, np.diag(pull)])
     targets = np.vstack([counts * weights[:, np.newaxis], towards])
-    per_turn = np.zeros((turns.shape[1], counts.shape[1]))
+    # A rotation leaves the problem as it is, with no more equations than levels.
+    levels = turns.shape[1]
+    rotation: Floats = np.linalg.qr(system, mode="reduced").Q
+    rotated = rotation.T @ np.hstack([system, targets])
+    per_turn = np.zeros((levels, counts.shape[1]))
     for position in np.flatnonzero(targets.any(axis=0)):
-        solution, _ = nnls(system, targets[:, position])
+        solution, _ = nnls(rotated[:, :levels], rotated[:, levels + position])
         per_turn[:, position] = solution / norms
     return per_turn
 
@@ -158,12 +162,18 @@ def _total(counts: Floats) -> Floats:
     return totals
 
 
-def fit_sample(sample: Sample, prior: Prior | None = None) -> LevelFit:
-    """Fit all rows, and predict each row from a fit that has not seen it."""
+def fit_sample(sample: Sample, prior: Prior | None = None, keep_out: bool = True) -> LevelFit:
+    """Fit all rows, and predict each row from a fit that has not seen it.
+
+    Args:
+        sample: the rows.
+        prior: what levels cost in code much like this.
+        keep_out: False to leave the predictions out, as NaN.
+    """
     per_turn = fit_levels(sample.turns, sample.counts, prior)
     held_out, on_data = np.full((2, len(sample.ids)), np.nan)
     expected = sample.turns if sample.typical_turns is None else sample.typical_turns
-    for fold in folds(sample.ids):
+    for fold in folds(sample.ids) if keep_out else ():
         rest = np.setdiff1d(np.arange(len(sample.ids)), fold)
         if rest.size or prior is not None:
             seen = fit_levels(sample.turns[rest], sample.counts[rest], prior)
@@ -177,6 +187,7 @@ def fit_together(
     samples: Mapping[str, Sample],
     is_shared: Callable[[str], bool],
     priors: Mapping[str, Prior] | None = None,
+    keep_out: bool = True,
 ) -> dict[str, LevelFit]:
     """Fit several kernels at once, whose shared levels cost the same in each.
 
@@ -184,6 +195,7 @@ def fit_together(
         samples: rows of each kernel, of one build.
         is_shared: whether a level is code that all of them call.
         priors: for some kernels, what their own levels cost in code much like them.
+        keep_out: as in :func:`fit_sample`.
 
     Returns:
         Each kernel's fit; a row kept out is kept out of the shared levels' cost, too.
@@ -212,7 +224,7 @@ def fit_together(
             if np.isnan(prior.per_turn[place]).any():
                 prior.per_turn[place] = own.per_turn[position]
                 prior.spread[place] = np.inf if is_shared(level) else own.spread[position]
-    fit = fit_sample(together, prior)
+    fit = fit_sample(together, prior, keep_out)
     ends = np.cumsum([len(sample.ids) for sample in samples.values()])
     return {
         name: LevelFit(

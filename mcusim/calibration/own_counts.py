@@ -1,11 +1,13 @@
 """Counted runs of single-operator models of our own, beside those that others counted.
 
-``calibration/counted/tflm_models.zip`` holds the models, and the inputs they were given where an
-operator's loops depend on data; ``tflm_operators.csv.gz`` what each operator executed, and
+``calibration/counted/tflm_models.tar.xz`` holds the models, and the inputs they were given where an
+operator's loops depend on data; ``tflm_operators.csv.xz`` what each operator executed, and
 ``tflm_cmsis_nn_operators.csv.gz`` the same in builds with CMSIS-NN; inputs on which only its loops
 depend are in ``tflm_cmsis_nn_inputs.zip``, models counted in these builds alone, with their inputs,
-in ``tflm_cmsis_nn_models.zip``. The models were drawn to vary what the shared ones leave alone:
-ranks, broadcast shapes, odd extents.
+in ``tflm_cmsis_nn_models.zip``. The models were drawn to vary what the shared ones leave
+alone: ranks, broadcast shapes, odd extents. ``tflm_typical.csv.xz`` holds, of the shared models and
+most of ours, what an operator executes on the mean over random inputs, which is what a prediction
+for typical data claims.
 """
 
 from __future__ import annotations
@@ -14,10 +16,13 @@ import csv
 import gzip
 import hashlib
 import io
+import lzma
+import tarfile
 import zipfile
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import IO
 
 import numpy as np
 
@@ -27,13 +32,48 @@ from mcusim.instruction_mix import FIELDS
 from mcusim.resources import data_path
 from mcusim.tflite import read
 
-__all__ = ["OWN_SOURCE", "own_models", "own_models_with_data", "own_rows", "own_sha256"]
+__all__ = [
+    "OWN_SOURCE",
+    "MeanCount",
+    "mean_counts",
+    "own_models",
+    "own_models_with_data",
+    "own_rows",
+    "own_sha256",
+]
 
 OWN_SOURCE = "more models of our own, drawn at random, counted in the same way"
 
-_ROWS, _MODELS = "tflm_operators.csv.gz", "tflm_models.zip"
+_ROWS, _MODELS = "tflm_operators.csv.xz", "tflm_models.tar.xz"
 _CMSIS_NN_ROWS, _CMSIS_NN_INPUTS = "tflm_cmsis_nn_operators.csv.gz", "tflm_cmsis_nn_inputs.zip"
 _CMSIS_NN_MODELS = "tflm_cmsis_nn_models.zip"
+_MEANS = "tflm_typical.csv.xz"
+
+
+@dataclass(frozen=True)
+class MeanCount:
+    """A model in a build over random inputs, spread evenly over their type.
+
+    Attributes:
+        total: instructions, the mean over the runs.
+        deviation: standard deviation of a run.
+        runs: how many.
+    """
+
+    total: float
+    deviation: float
+    runs: int
+
+
+def mean_counts() -> dict[tuple[str, str], MeanCount]:
+    """What models execute on typical data, by id and build, where it depends on data."""
+    with lzma.open(data_path("calibration", "counted", _MEANS), "rt", newline="") as file:
+        return {
+            (row["id"], row["build"]): MeanCount(
+                float(row["total"]), float(row["deviation"]), int(row["runs"])
+            )
+            for row in csv.DictReader(file)
+        }
 
 
 def own_rows(kernels: str = "ref") -> list[CountedRow]:
@@ -42,8 +82,7 @@ def own_rows(kernels: str = "ref") -> list[CountedRow]:
     Args:
         kernels: ``"ref"``, or ``"cmsis"`` for the builds of TFLM with CMSIS-NN.
     """
-    name = _CMSIS_NN_ROWS if kernels == "cmsis" else _ROWS
-    with gzip.open(data_path("calibration", "counted", name), "rt", newline="") as file:
+    with _opened_rows(kernels) as file:
         return [
             CountedRow(
                 row["id"],
@@ -56,33 +95,49 @@ def own_rows(kernels: str = "ref") -> list[CountedRow]:
         ]
 
 
+def _opened_rows(kernels: str) -> IO[str]:
+    folder = data_path("calibration", "counted")
+    if kernels == "cmsis":
+        return gzip.open(folder / _CMSIS_NN_ROWS, "rt", newline="")
+    return lzma.open(folder / _ROWS, "rt", newline="")
+
+
+@cache
+def _models_and_inputs() -> dict[str, bytes]:
+    """Files of all archives, by name."""
+    folder = data_path("calibration", "counted")
+    files: dict[str, bytes] = {}
+    with tarfile.open(folder / _MODELS) as archive:
+        found = ((member.name, archive.extractfile(member)) for member in archive)
+        files |= {name: file.read() for name, file in found if file is not None}
+    for name in (_CMSIS_NN_INPUTS, _CMSIS_NN_MODELS):
+        with zipfile.ZipFile(folder / name) as zipped:
+            files |= {member: zipped.read(member) for member in zipped.namelist()}
+    return files
+
+
 def own_models() -> Iterator[tuple[str, Graph]]:
     """The models by id."""
-    for file in (_MODELS, _CMSIS_NN_MODELS):
-        with zipfile.ZipFile(data_path("calibration", "counted", file)) as archive:
-            for name in sorted(archive.namelist()):
-                if name.endswith(".tflite"):
-                    yield name.removesuffix(".tflite"), read(archive.read(name), name)
+    for name, content in sorted(_models_and_inputs().items()):
+        if name.endswith(".tflite"):
+            yield name.removesuffix(".tflite"), read(content, name)
 
 
 def own_models_with_data(only: Collection[str]) -> Iterator[tuple[str, Graph]]:
     """Models of some operators, their inputs holding what the counted runs were given.
 
     Args:
-        only: operators whose loops depend on data.
+        only: operators whose loops depend on data; inputs on which none does are not kept.
     """
-    folder = data_path("calibration", "counted")
-    with ExitStack() as stack:
-        files = (_MODELS, _CMSIS_NN_INPUTS, _CMSIS_NN_MODELS)
-        archives = [stack.enter_context(zipfile.ZipFile(folder / file)) for file in files]
-        homes = {name: archive for archive in archives for name in archive.namelist()}
-        for name, graph in own_models():
-            main = graph.main
-            if main.operators[0].name not in only:
-                continue
+    files = _models_and_inputs()
+    for name, graph in own_models():
+        main = graph.main
+        if main.operators[0].name in only:
+            places = {index: f"{name}.in{k}.npy" for k, index in enumerate(main.inputs)}
             given = {
-                index: np.load(io.BytesIO(homes[f"{name}.in{k}.npy"].read(f"{name}.in{k}.npy")))
-                for k, index in enumerate(main.inputs)
+                index: np.load(io.BytesIO(files[place]))
+                for index, place in places.items()
+                if place in files
             }
             tensors = tuple(replace(t, data=given.get(t.index, t.data)) for t in main.tensors)
             yield name, replace(graph, subgraphs=(replace(main, tensors=tensors),))

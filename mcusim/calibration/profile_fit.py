@@ -92,7 +92,7 @@ def _fit_build(samples: Mapping[str, Sample]) -> dict[str, tuple[LevelFit, str]]
     """Fit all profiles of one build; beside each fit the profile it leans on, of few rows."""
     groups = _groups(samples)
     plenty = [group for group in groups if _rows(group, samples) > _FEW_ROWS]
-    first = _fit_groups(plenty, samples, {})
+    first = _fit_groups(plenty, samples, {}, keep_out=False)
     fits = _fit_groups(plenty, samples, _priors(first, samples, first, _UNSEEN_ONLY))
     few = [group for group in groups if group not in plenty]
     names = [name for group in few for name in group.names]
@@ -137,17 +137,20 @@ def _rows(group: _Group, samples: Mapping[str, Sample]) -> int:
 
 
 def _fit_groups(
-    groups: Iterable[_Group], samples: Mapping[str, Sample], priors: Mapping[str, Prior]
+    groups: Iterable[_Group],
+    samples: Mapping[str, Sample],
+    priors: Mapping[str, Prior],
+    keep_out: bool = True,
 ) -> dict[str, LevelFit]:
     fits: dict[str, LevelFit] = {}
     for group in groups:
         if len(group.names) == 1:
             name = group.names[0]
-            fits[name] = fit_sample(samples[name], priors.get(name))
+            fits[name] = fit_sample(samples[name], priors.get(name), keep_out)
         else:
             members = {name: samples[name] for name in group.names}
             known = {name: priors[name] for name in group.names if name in priors}
-            fits |= fit_together(members, group.is_shared, known)
+            fits |= fit_together(members, group.is_shared, known, keep_out)
     return fits
 
 

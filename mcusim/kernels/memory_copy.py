@@ -1,9 +1,10 @@
-"""How the loops of newlib's memcpy run, which many kernels spend most of their time in.
+"""How the loops of newlib's memcpy run, and of its memset.
 
-Two versions are linked: on cores with unaligned access (ARMv7-M, ARMv8-M Mainline) one in assembly
-that copies 64 bytes a turn, then 16, then words, then up to three bytes; on ARMv6-M one in C that
-copies words only where both pointers are aligned and at least 16 bytes are left, else bytes. The
-levels tell both apart: on each core some of them cost nothing.
+Many kernels spend most of their time in memcpy. Two versions are linked: on cores with unaligned
+access (ARMv7-M, ARMv8-M Mainline) one in assembly that copies 64 bytes a turn, then 16, then words,
+then up to three bytes; on ARMv6-M one in C that copies words only where both pointers are aligned
+and at least 16 bytes are left, else bytes. The levels tell both apart: on each core some of them
+cost nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-__all__ = ["ALIGNED_LEVELS", "LEVELS", "Copy", "copy_trips", "repeated_copies"]
+__all__ = [
+    "ALIGNED_LEVELS",
+    "FILL_LEVELS",
+    "LEVELS",
+    "Copy",
+    "copy_trips",
+    "fill_trips",
+    "repeated_copies",
+]
 
 #: Levels of copies between addresses that are multiples of four.
 ALIGNED_LEVELS: tuple[str, ...] = (
@@ -19,6 +28,7 @@ ALIGNED_LEVELS: tuple[str, ...] = (
     "copy.block64",
     "copy.block16",
     "copy.word",
+    "copy.worded",
     "copy.short_word",
     "copy.tail",
     "copy.tail_half",
@@ -30,10 +40,20 @@ LEVELS: tuple[str, ...] = (
     *ALIGNED_LEVELS,
     "copy.aligned",
     "copy.unaligned",
+    "copy.unaligned_block64",
+    "copy.unaligned_block16",
+    "copy.unaligned_word",
+    "copy.unaligned_tail",
+    "copy.unaligned_tail_half",
     "copy.lead",
     "copy.few",
     "copy.single",
     "copy.bytewise",
+)
+
+#: Levels of memset.
+FILL_LEVELS: tuple[str, ...] = tuple(
+    f"fill.{level}" for level in ("some", "long", "block16", "worded", "word", "tail", "byte")
 )
 
 #: Bytes, address they are read from, address they are written to (what counts is modulo four).
@@ -67,11 +87,12 @@ def copy_trips(
         levels: the levels to report; the others must not occur.
 
     Returns:
-        Turns by level: ``long`` copies of 16 bytes and more, blocks and words of those, words of
-        shorter ones, remainders of one to three bytes (``tail``), of two or three (``tail_half``)
-        and their bytes; then whether the addresses were ``aligned``, and of those that were not:
-        ``unaligned`` ones of 8 bytes and more, after a ``lead`` to an aligned target; ``few`` of 4
-        to 7, copied by ``single`` bytes; and the bytes that ARMv6-M copies one by one.
+        Turns by level: ``long`` copies of 16 bytes and more, blocks and words of those
+        (``worded``: that have any), words of shorter ones, remainders of one to three bytes
+        (``tail``), of two or three (``tail_half``) and their bytes; then whether the addresses were
+        ``aligned``, and of those that were not: ``unaligned`` ones of 8 bytes and more, after a
+        ``lead`` to an aligned target, and what they copy in which steps; ``few`` of 4 to 7, copied
+        by ``single`` bytes; and the bytes that ARMv6-M copies one by one.
     """
     turns: Counter[str] = Counter()
     if not isinstance(copies, Counter):
@@ -84,7 +105,8 @@ def copy_trips(
 
 def _one(length: int, source: int, target: int) -> dict[str, int]:
     if source == target == 0:
-        rest = _rest(length)
+        rest = {f"copy.{level}": count for level, count in _rest(length).items()}
+        rest["copy.worded"] = int(length >= 16 and length % 16 >= 4)
         if length < 16:
             rest["copy.short_word"] = rest.pop("copy.word")
         return rest | {
@@ -95,18 +117,48 @@ def _one(length: int, source: int, target: int) -> dict[str, int]:
     turns = {"copy.bytewise": length}
     if length >= 8:
         lead = -target % 4
-        return turns | {"copy.unaligned": 1, "copy.lead": int(lead > 0)} | _rest(length - lead)
-    if length >= 4:
+        turns |= {"copy.unaligned": 1, "copy.lead": int(lead > 0)}
+    elif length >= 4:
         return turns | {"copy.few": 1, "copy.single": length - 3}
-    return turns | _rest(length)
+    else:
+        lead = 0
+    rest = _rest(length - lead)
+    return turns | {f"copy.unaligned_{level}": count for level, count in rest.items()}
 
 
 def _rest(length: int) -> dict[str, int]:
     """Turns from an aligned target on."""
     return {
-        "copy.block64": length // 64,
-        "copy.block16": length % 64 // 16,
-        "copy.word": length % 16 // 4,
-        "copy.tail": int(length % 4 > 0),
-        "copy.tail_half": int(length % 4 >= 2),
+        "block64": length // 64,
+        "block16": length % 64 // 16,
+        "word": length % 16 // 4,
+        "tail": int(length % 4 > 0),
+        "tail_half": int(length % 4 >= 2),
     }
+
+
+def fill_trips(lengths: Iterable[tuple[int, int]]) -> dict[str, float]:
+    """How often each loop of newlib's memset runs from addresses that are multiples of four.
+
+    Args:
+        lengths: bytes of a call, and how often it is called.
+
+    Returns:
+        Turns by level: calls that write words (``some``), blocks of 16 bytes and calls that write
+        any (``long``), words behind them and calls that write any (``worded``), single bytes at the
+        end and calls that write any (``tail``).
+    """
+    turns = dict.fromkeys(FILL_LEVELS, 0.0)
+    for length, times in lengths:
+        words, tail = length % 16 // 4, length % 4
+        for level, count in (
+            ("some", length >= 4),
+            ("long", length >= 16),
+            ("block16", length // 16),
+            ("worded", words > 0),
+            ("word", words),
+            ("tail", tail > 0),
+            ("byte", tail),
+        ):
+            turns[f"fill.{level}"] += times * count
+    return turns

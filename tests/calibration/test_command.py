@@ -4,15 +4,38 @@ import numpy as np
 import pytest
 
 from mcusim.calibration.instruction_page import instruction_page
+from mcusim.calibration.kept_out import KeptOut, kept_out
 from mcusim.calibration.kernel_profiles import main
+from mcusim.calibration.level_fit import LevelFit, Sample
 from mcusim.calibration.networks import NetworkLine
+from mcusim.calibration.own_counts import MeanCount
 from mcusim.calibration.profile_file import FittedBuild, FittedProfile
+from mcusim.calibration.profile_fit import FitResult
 from mcusim.instruction_mix import FIELDS
 from tests.shared import SHARED, needs_shared
 
 
 def _build(median, p95, spread=0.0):
     return FittedBuild(("call",), np.ones((1, len(FIELDS))), (), 9, median, p95, spread)
+
+
+def _row(kernel, operator, error):
+    return KeptOut(kernel, operator, "m4.gcc-O3", True, error, error, error, error)
+
+
+def test_typical_data_is_held_against_the_mean_over_inputs():
+    """Of 110 predicted, one draw executed 100 and the mean of many 104."""
+    counts = np.zeros((2, len(FIELDS)))
+    counts[:, 0] = 100.0
+    sample = Sample(("drawn", "always"), ("call",), np.ones((2, 1)), counts)
+    zero = np.zeros(2)
+    fit = LevelFit(np.zeros((1, len(FIELDS))), zero, np.array([0.1, 0.02]), zero, 1)
+    result = FitResult("reference/tanh_int8", "TANH", "m4.gcc-O3", sample, fit, 0.0)
+    means = {("drawn", "m4.gcc-O3"): MeanCount(104.0, 2.0, 12)}
+    first, second = kept_out([result], {"always"}, means)
+    assert (first.drawn, first.is_shared, second.is_shared) == (0.1, False, True)
+    assert first.typical == pytest.approx(110 / 104 - 1)
+    assert second.typical == second.drawn == 0.02
 
 
 def test_the_page_says_what_misses_the_target():
@@ -26,10 +49,15 @@ def test_the_page_says_what_misses_the_target():
         NetworkLine("net", "m4.gcc-O3", "construct", "FRAMEWORK", 100, 101),
         NetworkLine("net", "m4.gcc-O3", "allocate_tensors", "FRAMEWORK", 100, None),
     ]
-    page = instruction_page(profiles, lines, {"m4.gcc-O3": [0.01, -0.02, 0.0]})
-    assert "| models kept out | 1 of 2 | 1 of 2 |" in page
+    rows = [
+        _row("good_int8", "GOOD", 0.001),
+        _row("bad_int8", "BAD", -0.04),
+        _row("bad_float32", "BAD", 0.001),
+    ]
+    page = instruction_page(profiles, lines, {"m4.gcc-O3": [0.01, -0.02, 0.0]}, rows)
+    assert "| kept out, typical data | 2 of 3 | 1 of 2 | 0 of 0 | 0 of 0 |" in page
     missed = page.split("## What misses the target")[1].split("##")[0]
-    assert "**bad_int8**" in missed
+    assert "**bad_int8** in 1 of 1 builds: at worst 4.00 % and 4.00 %" in missed
     assert "the spread over data is 2.00 %" in missed
     assert "good_int8" not in missed
     assert "+1.50 % (misses)" in page

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcusim.kernels.memory_copy import ALIGNED_LEVELS, LEVELS, copy_trips
+from mcusim.kernels.memory_copy import ALIGNED_LEVELS, LEVELS, copy_trips, fill_trips
 
 ADDRESS = st.integers(0, 63)
 
@@ -51,8 +51,11 @@ def test_formulas_are_the_loops(length: int, source: int, target: int) -> None:
     turns, copied = armv7m(length, source, target)
     assert copied == length
     found = copy_trips([(length, source, target)])
-    # ARMv6-M copies short aligned runs by bytes, so their words are a level of their own.
+    # ARMv6-M copies short aligned runs by bytes, so their words are a level of their own, and
+    # unaligned ones as well, so that no step of theirs is one of an aligned copy.
     found["copy.word"] += found["copy.short_word"]
+    for step in ("block64", "block16", "word", "tail", "tail_half"):
+        found[f"copy.{step}"] += found[f"copy.unaligned_{step}"]
     for level in ("copy.block64", "copy.block16", "copy.word", "copy.tail", "copy.tail_half"):
         assert found[level] == turns[level], level
     for level in ("copy.aligned", "copy.unaligned", "copy.lead", "copy.few", "copy.single"):
@@ -81,3 +84,18 @@ def test_copies_add_up() -> None:
         expected = copy_trips([one])[level] + 2 * copy_trips([other])[level]
         assert both[level] == expected
     assert set(copy_trips([one], ALIGNED_LEVELS)) == set(ALIGNED_LEVELS)
+
+
+@settings(max_examples=100)
+@given(length=st.integers(0, 300), times=st.integers(1, 9))
+def test_memset_fills_blocks_then_words_then_bytes(length: int, times: int) -> None:
+    turns: Counter[str] = Counter()
+    left = length
+    for level, loop, size in (("block16", "long", 16), ("word", "worded", 4), ("byte", "tail", 1)):
+        turns[loop] += left >= size
+        while left >= size:
+            turns[level] += 1
+            left -= size
+    turns["some"] = length >= 4
+    found = fill_trips([(length, times)])
+    assert found == {level: times * turns[level.removeprefix("fill.")] for level in found}

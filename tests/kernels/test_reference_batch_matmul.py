@@ -163,8 +163,14 @@ def test_mirror_loops_and_results(adj_x: bool, adj_y: bool, outer_right: tuple[i
         levels["output"],
         levels["product"],
     )
-    assert turns.transposed_rows == levels["transposed_row"]
-    assert turns.transposed == levels["transposed_element"] + 16 * levels["transposed_block"]
+    of = {
+        level.removeprefix("transposed."): n
+        for level, n in levels.items()
+        if level.startswith("transposed.")
+    }
+    rows = of["row"] + of["row.of_matrix"] + of["row.of_three"]
+    assert turns.transposed_rows == rows == of["short"] + of["short.strided"]
+    assert turns.transposed == of["element"] + of["element.strided"]
 
 
 @needs_shared

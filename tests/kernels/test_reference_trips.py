@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from mcusim.graph import DType
 from mcusim.kernels.contract import KernelCall
+from mcusim.kernels.fixed_point import quantize_multiplier
 from mcusim.kernels.reference import KERNELS
+from mcusim.kernels.reference.elementwise_call import scaling_carries, typical_values
 from tests.kernels.agreement import model, shapes
 from tests.oracles import activation, constant, quantized
 
@@ -80,6 +82,7 @@ def test_reductions_turn_as_the_library_does(shape: tuple[int, ...], data: st.Da
     for level in ("element", "element.dimension", "element.axis", "element.kept", "element.wrap"):
         assert found[level] == turns[level], level
     assert found["element.last_reduced"] == x.size * (len(shape) - 1 in axes)
+    assert found["axis.compared"] == sum(range(len(axes)))
 
 
 @settings(max_examples=60)
@@ -92,7 +95,13 @@ def test_padding_tells_elements_where_the_library_does(
     five = (1,) * (5 - len(shape)) + output
     edges = [(0, 0)] * (5 - len(shape)) + pairs
     turns: Counter[str] = Counter()
+    image = len(shape) == 4 and edges[1] == edges[4] == (0, 0)
+    written = 0
     for index in product(*map(range, five)):
+        hidden = any(
+            not edges[axis][0] <= index[axis] < five[axis] - edges[axis][1] for axis in (0, 1)
+        )
+        written += hidden or index[4] >= five[4] - edges[4][1]
         # Behind the input's depth an element of an outer padding is written without a look.
         place = "element" if index[4] < five[4] - edges[4][1] else "far"
         for axis, (before, after) in enumerate(edges):
@@ -104,19 +113,30 @@ def test_padding_tells_elements_where_the_library_does(
                 else ""
             )
             if side:
-                turns[f"{place if axis < 4 else 'element'}.{side}_{axis}"] += 1
+                level = f"{side}_{axis}"
+                turns[
+                    f"image.{level}" if image else f"{place if axis < 4 else 'element'}.{level}"
+                ] += 1
                 break
         else:
-            turns["element.copied"] += 1
+            turns["image.copied" if image else "element.copied"] += 1
     found = call(
         "PAD",
         [activation(shape, INT8), constant(np.array(pairs, np.int32))],
         [activation(output, INT8)],
         "PadOptions",
     ).trips
-    told = {level: n for level, n in found.items() if level.startswith(("element.", "far."))}
+    frame = {"image.row", "image.column"}
+    told = {
+        level: n
+        for level, n in found.items()
+        if level.startswith(("element.", "far.", "image.")) and level not in frame
+    }
     assert {level: n for level, n in told.items() if n} == dict(turns)
-    assert turns["element.copied"] == math.prod(shape)
+    assert turns["element.copied"] + turns["image.copied"] == math.prod(shape)
+    # What memset writes of bytes: columns of outer padding, and what is far of the others.
+    filled = 16 * found["fill.block16"] + 4 * found["fill.word"] + found["fill.byte"]
+    assert filled == written
 
 
 @settings(max_examples=40)
@@ -144,9 +164,37 @@ def test_transposition_calls_itself_as_the_library_does(
         [activation(output, INT8)],
         "TransposeOptions",
     ).trips
-    for level in ("row", "node", "element"):
-        assert found[level] == turns[level], level
-    assert found["element.strided"] == (turns["element"] if order[-1] != len(shape) - 1 else 0)
+    rows = [found[level] for level in ("row", "row.of_matrix", "row.of_three")]
+    assert sorted(rows) == [0, 0, turns["row"]]
+    assert found["node"] == turns["node"]
+    # Elements lie apart where dimensions behind theirs in the input hold more than one.
+    apart = math.prod(shape[order[-1] + 1 :]) > 1
+    assert found["element.strided" if apart else "element"] == turns["element"]
+    assert found["element" if apart else "element.strided"] == 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows", "blocks", "rest"),
+    [
+        ((3, 28), "short", {}, {}),
+        ((3, 29), "wide", {"block": 9}, {"rest": 15}),
+        ((3, 53), "wide.longer", {"block.longer": 6, "block.odd": 12}, {"rest.longer": 5}),
+    ],
+)
+def test_long_rows_of_bytes_are_transposed_in_blocks_of_eight(
+    shape: tuple[int, ...], rows: str, blocks: dict[str, int], rest: dict[str, int]
+) -> None:
+    """Of three rows of 53 bytes the first alone starts at a word."""
+    trips = call(
+        "TRANSPOSE",
+        [activation(shape, INT8), constant(np.array([0, 1], np.int32))],
+        [activation(shape, INT8)],
+        "TransposeOptions",
+    ).trips
+    assert trips[rows] > 0
+    assert trips["element"] == (3 * 28 if rows == "short" else 0)
+    for level, turns in (blocks | rest).items():
+        assert trips[level] == turns, level
 
 
 def test_joining_copies_each_input_once_for_each_outer_index() -> None:
@@ -178,7 +226,37 @@ def test_soft_division_ends_when_nothing_is_left(
         "ResizeNearestNeighborOptions",
         align_corners=align,
     ).trips
-    assert trips["coordinate.division_turn"] == turns * out_extent
+    assert trips["row.division_turn"] == turns * out_extent
+
+
+@settings(max_examples=40)
+@given(extent=st.integers(1, 200), out_extent=st.integers(1, 200))
+def test_bitwise_division_finds_the_quotient(extent: int, out_extent: int) -> None:
+    """The bits that are set are those of the quotient of two significands, to 26 bits more."""
+    trips = call(
+        "RESIZE_NEAREST_NEIGHBOR",
+        [activation((1, extent, 1, 1), INT8), constant(np.array([out_extent, 1], np.int32))],
+        [activation((1, out_extent, 1, 1), INT8)],
+        "ResizeNearestNeighborOptions",
+    ).trips
+    one, other = (n << (32 - n.bit_length()) for n in (extent, out_extent))
+    below = one < other
+    bits = ((one << (27 if below else 26)) // other).bit_count() - (not below)
+    assert trips["row.quotient_bit"] == bits * out_extent
+    assert trips["row.quotient_below"] == below * out_extent
+
+
+@pytest.mark.parametrize("ratio", [0.37, 1.9, 0.5])
+def test_carries_are_those_of_the_sum_of_middle_products(ratio: float) -> None:
+    tensor = activation((256,), INT8, quantized(1.0))
+    found = scaling_carries(tensor, typical_values(tensor), ratio)
+    multiplier, shift = quantize_multiplier(ratio)
+    for x, carries in zip(range(-128, 128), found.tolist(), strict=True):
+        low = (x << max(0, shift)) % (1 << 32)
+        (a1, a0), (b1, b0) = divmod(low, 1 << 16), divmod(multiplier, 1 << 16)
+        # Of the exact product of the low halves, what the sum of 32 bits in the middle loses.
+        middle = a1 * b0 + a0 * b1 + (a0 * b0 >> 16)
+        assert carries == (middle >= 1 << 32)
 
 
 def test_the_largest_so_far_is_rarely_beaten() -> None:

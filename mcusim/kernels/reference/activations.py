@@ -30,8 +30,10 @@ from mcusim.kernels.reference.conversions import (
     truncate_to_int32,
 )
 from mcusim.kernels.reference.elementwise_call import (
+    dimension_trips,
     nest_trips,
     path_call,
+    scaling_carries,
     typical_values,
     unary_call,
 )
@@ -239,11 +241,16 @@ def _relu_call(node: Node) -> KernelCall:
     source, output = node.input(0), node.output()
     if source.dtype is DType.FLOAT32:
         return unary_call(node)
-    negative = typical_values(source) < 0
+    real = typical_values(source)
+    negative = real < 0
     ratio = source.scale / output.scale if output.scale else 0.0
     alpha = abs(node.options.real("alpha")) if node.name == "LEAKY_RELU" else 1.0
     down = negative & (ratio * alpha < 1) | ~negative & (ratio < 1)
-    return path_call(node, {"negative": negative, "positive": ~negative, "scaled_down": down})
+    paths = {"negative": negative, "positive": ~negative, "scaled_down": down}
+    of_negative, of_positive = (
+        scaling_carries(source, real, ratio * factor) for factor in (alpha, 1.0)
+    )
+    return path_call(node, paths | {"carried": np.where(negative, of_negative, of_positive)})
 
 
 def _prelu_call(node: Node) -> KernelCall:
@@ -265,8 +272,11 @@ def _prelu_call(node: Node) -> KernelCall:
     paths = {"negative": negative & ~lifting, "lifted": negative & lifting}
     paths |= {"positive": ~negative, "scaled_down": down}
     loop = broadcast_loop((source.shape, slope.shape), output.shape)
-    nest = {f"nest.{level}": int(turns) for level, turns in nest_trips(loop).items()}
-    return path_call(node, paths, {"slope.dimension": len(slope.shape), **nest})
+    nest = {f"nest.{level}": turns for level, turns in nest_trips(loop).items()}
+    short = len(slope.shape) if len(slope.shape) < 4 else 0
+    loops = {"slope.dimension": len(slope.shape), "slope.short": short}
+    strides = dimension_trips((source.shape, slope.shape), output.shape, True)
+    return path_call(node, paths, {**loops, **strides, **nest})
 
 
 def _float_prelu_call(node: Node, paths: Mapping[str, npt.NDArray[np.bool_]]) -> KernelCall:
@@ -277,6 +287,8 @@ def _float_prelu_call(node: Node, paths: Mapping[str, npt.NDArray[np.bool_]]) ->
     dense = source.shape[-1:] == slope.shape[-1:] == output.shape[-1:]
     loops = {
         "slope.dimension": len(slope.shape),
+        "slope.short": len(slope.shape) if len(slope.shape) < 4 else 0,
+        "batch": four[0],
         "plane": math.prod(four[:2]),
         "dense.row": math.prod(four[:3]) * dense,
         "strided.row": math.prod(four[:3]) * (not dense),

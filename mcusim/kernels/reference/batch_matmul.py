@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from mcusim.kernels.reference.checks import (
     supported,
 )
 from mcusim.kernels.reference.dense import Rescaling, accumulate, product_multiplier
+from mcusim.kernels.reference.movement_calls import transposition_trips
 
 __all__ = [
     "KERNELS",
@@ -28,8 +30,22 @@ __all__ = [
     "trips",
 ]
 
-#: The inner loop of a transposition is unrolled by so many elements where a row has as many.
-_UNROLLED = 16
+#: Levels of the transpositions.
+_TRANSPOSED = (
+    "node",
+    "row",
+    "row.of_matrix",
+    "row.of_three",
+    "short",
+    "element",
+    "short.strided",
+    "element.strided",
+    *(
+        f"{level}{place}.strided"
+        for level in ("wide", "block", "rest")
+        for place in ("", ".longer", ".odd")
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -274,27 +290,49 @@ def batch_matmul_mirror(
     return rescaling.stored(np.array(sums, np.int64)).reshape(shape.output), turns
 
 
-def trips(shape: MatmulShape) -> dict[str, float]:
-    """Loop trip counts of a BATCH_MATMUL whose right tensor is transposed in every call."""
+def trips(shape: MatmulShape, size: int = 1) -> dict[str, float]:
+    """Loop trip counts of a BATCH_MATMUL whose right tensor is transposed in every call.
+
+    Args:
+        shape: of the product.
+        size: bytes of an element.
+    """
     tensors = []
     if not shape.transpose_right:
         tensors.append(shape.right)
     if shape.transpose_left:
         tensors.append(shape.left)
-    rows = [(prod(s[:-2]) * s[-1], s[-2]) for s in tensors]
+    transposed: Counter[str] = Counter()
+    for extents in tensors:
+        turned = (*extents[:-2], extents[-1], extents[-2])
+        transposed.update(transposition_trips(turned, extents[-1] > 1, size))
+    # Shapes of what is not said to hold columns are turned; those of fewer than four dimensions, 16
+    # bytes, are copied in single words or bytes.
+    turned_shapes = [
+        len(extents)
+        for extents, adjoint in (
+            (shape.left, shape.transpose_left),
+            (shape.right, shape.transpose_right),
+        )
+        if not adjoint
+    ]
+    ranks = [len(shape.left), len(shape.right), len(shape.output)]
     matrices = prod(shape.output[:-2])
     if shape.is_flattened:
         matrices //= max(shape.left[-3], 1)
     outputs = prod(shape.output)
     return {
         "call": 1,
+        "dimension": sum(ranks),
+        "dimension.short": sum(rank for rank in ranks if rank < 4),
+        "turned": len(turned_shapes),
+        "turned.dimension": sum(turned_shapes),
+        "turned.short": sum(rank for rank in turned_shapes if rank < 4),
+        "transposition.short": sum(len(s) for s in tensors if len(s) < 4),
         "flattening": int(shape.is_flattened),
         "transposition": len(tensors),
-        "transposed_matrix": sum(prod(s[:-2]) for s in tensors),
-        "transposed_row": sum(count for count, _ in rows),
-        "transposed_long_row": sum(count for count, extent in rows if extent >= _UNROLLED),
-        "transposed_block": sum(count * (extent // _UNROLLED) for count, extent in rows),
-        "transposed_element": sum(count * (extent % _UNROLLED) for count, extent in rows),
+        "transposition.dimension": sum(len(extents) for extents in tensors),
+        **{f"transposed.{level}": transposed[level] for level in _TRANSPOSED},
         "matrix": matrices,
         "row": outputs // max(shape.output[-1], 1),
         "output": outputs,
@@ -304,7 +342,7 @@ def trips(shape: MatmulShape) -> dict[str, float]:
 
 def _call(node: Node) -> KernelCall:
     shape = MatmulShape.of(node)
-    levels = trips(shape)
+    levels = trips(shape, node.input(0).dtype.numpy.itemsize)
     warnings: tuple[str, ...] = ()
     if node.input(1).is_constant and not shape.transpose_right:
         warnings = ("the constant right tensor is transposed in the first call only",)

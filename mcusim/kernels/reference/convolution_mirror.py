@@ -203,6 +203,7 @@ def transposed_mirror(
     for place in np.ndindex(*out.shape):
         turns["output"] += 1
         turns["output_pixel"] += place[3] == 0
+        turns["output.biased"] += bias is not None
         out[place] = arithmetic.stored(totals[place], place[3])
     return out, turns
 

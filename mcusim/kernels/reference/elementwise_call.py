@@ -8,13 +8,16 @@ floats spread evenly around zero.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from itertools import takewhile
 
 import numpy as np
 import numpy.typing as npt
 
 from mcusim.graph import DType, Node, Tensor
 from mcusim.kernels.contract import KernelCall, Trips
+from mcusim.kernels.fixed_point import quantize_multiplier
 from mcusim.kernels.reference.broadcasting import (
     BroadcastLoop,
     broadcast_loop,
@@ -25,8 +28,10 @@ from mcusim.kernels.reference.elementwise_names import library_function
 __all__ = [
     "DATA_DEPENDENT",
     "binary_call",
+    "dimension_trips",
     "nest_trips",
     "path_call",
+    "scaling_carries",
     "select_call",
     "typical_values",
     "unary_call",
@@ -79,7 +84,7 @@ def unary_call(node: Node) -> KernelCall:
 def path_call(
     node: Node,
     paths: Mapping[str, npt.NDArray[np.bool_]],
-    loops: Mapping[str, int] | None = None,
+    loops: Mapping[str, float] | None = None,
 ) -> KernelCall:
     """Kernel and trips of an operator whose elements take different paths by its first operand.
 
@@ -89,7 +94,7 @@ def path_call(
         loops: turns of other loop levels.
     """
     source, output = node.input(0), node.output()
-    trips = {"call": 1.0, "dimension": float(len(source.shape) + len(output.shape))}
+    trips = {"call": 1.0, **_shape_trips(source, output)}
     trips.update((level, float(turns)) for level, turns in (loops or {}).items())
     trips.update((level, output.elements * float(taken.mean())) for level, taken in paths.items())
     return _call(node, False, trips)
@@ -106,28 +111,47 @@ def _broadcast_trips(node: Node, tensors: tuple[Tensor, ...], broadcasts: bool) 
     """Turns of the plain loop over all elements, or of the nest that ``broadcast_loop`` describes.
 
     The levels: ``dimension`` as in ``_shape_trips``, and ``compared.dimension`` where shapes are
-    as long as each other; ``element`` of the plain loop; ``broadcast``,
-    the preparation of the nest, and ``broadcast.dimension``, whose strides are worked out; the
-    nest's own as in :func:`nest_trips`.
+    as long as each other, ``compared.equal`` until they differ; ``element`` of the plain loop;
+    ``broadcast``, the preparation of the nest, ``broadcast.dimension``, whose strides are worked
+    out, and ``broadcast.dimensions`` of shapes that are copied again, ``broadcast.short`` of those
+    with fewer than four; the nest's own as in :func:`nest_trips`.
     """
     output = node.output()
     shapes = tuple(tensor.shape for tensor in tensors)
+    ranks = [len(shape) for shape in (*shapes, output.shape)]
     trips = {
         "call": 1.0,
         **_shape_trips(*tensors, output),
         "element": 0.0 if broadcasts else float(output.elements),
         "broadcast": float(broadcasts),
         "compared.dimension": float(len(shapes[0]) if len({*map(len, shapes)}) == 1 else 0),
-        **_dimension_trips(shapes, output.shape, broadcasts),
+        "compared.equal": float(_alike_in_front(shapes)),
+        **dimension_trips(shapes, output.shape, broadcasts),
+        "broadcast.dimensions": float(sum(ranks) if broadcasts else 0),
+        "broadcast.short": float(sum(r for r in ranks if r < 4) if broadcasts else 0),
     }
     nest = nest_trips(broadcast_loop(shapes, output.shape))
     return trips | (nest if broadcasts else dict.fromkeys(nest, 0.0))
 
 
-def _dimension_trips(
+def _alike_in_front(shapes: tuple[tuple[int, ...], ...]) -> int:
+    """Dimensions before the first in which shapes that are as long as each other differ."""
+    if len({*map(len, shapes)}) != 1:
+        return 0
+    pairs = (len({*extents}) == 1 for extents in zip(*shapes, strict=True))
+    return sum(1 for _ in takewhile(bool, pairs))
+
+
+def dimension_trips(
     shapes: tuple[tuple[int, ...], ...], result: tuple[int, ...], broadcasts: bool
 ) -> dict[str, float]:
-    """Dimensions whose strides are worked out, by what is found there; shapes that are extended."""
+    """Dimensions whose strides are worked out, by what is found there; shapes that are extended.
+
+    Args:
+        shapes: of the operands.
+        result: shape of the output.
+        broadcasts: whether any of it is done.
+    """
     rank = max(len(shape) for shape in (*shapes, result)) if broadcasts else 0
     lacking = [max(0, rank - len(shape)) for shape in (*shapes, result)]
     repeated = [
@@ -214,6 +238,32 @@ def typical_values(tensor: Tensor, reach: float = 6.0) -> Reals:
     else:
         stored = np.arange(-127.5, 128.0) * (reach / 128.0)
     return (stored - tensor.zero_point) * (tensor.scale or 1.0)
+
+
+def scaling_carries(tensor: Tensor, real: Reals, ratio: float) -> npt.NDArray[np.bool_]:
+    """Which values carry between the halves of the 64-bit product that scales them.
+
+    ARMv6-M multiplies halves of 16 bits, and adds the carry of the sum of the two in the middle in
+    a branch of its own.
+
+    Args:
+        tensor: whose values are scaled.
+        real: its :func:`typical_values`.
+        ratio: what they are scaled by.
+
+    Returns:
+        Shape of ``real``.
+
+    Source: libgcc ``__muldi3`` under ``MultiplyByQuantizedMultiplier``.
+    """
+    if not tensor.scale or not math.isfinite(ratio) or ratio <= 0:
+        return np.zeros(real.shape, np.bool_)
+    multiplier, shift = quantize_multiplier(ratio)
+    stored = np.round(real / tensor.scale).astype(np.int64) << max(0, min(shift, 31))
+    low, high = stored & 0xFFFF, stored >> 16 & 0xFFFF
+    middle = (low * (multiplier & 0xFFFF) >> 16) + low * (multiplier >> 16)
+    carries: npt.NDArray[np.bool_] = middle + high * (multiplier & 0xFFFF) >= 1 << 32
+    return carries
 
 
 def _negatives(name: str, first: Tensor, second: Tensor) -> float:

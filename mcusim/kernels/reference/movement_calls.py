@@ -28,6 +28,7 @@ __all__ = [
     "split_call",
     "strided_slice_call",
     "transpose_call",
+    "transposition_trips",
 ]
 
 #: Runs of at least as many elements are copied by words.
@@ -44,8 +45,30 @@ _RUN_LEVELS = (
     "unaligned.rest",
     "unaligned.tail",
 )
-#: Rows at least this long are transposed four bytes at a time.
-_WIDE_ROW = 17
+#: Rows of bytes at least this long are transposed eight at a time.
+_WIDE_ROW = 29
+#: The same on ARMv6-M.
+_LONGER_ROW = 53
+_BLOCK = 8
+_TRANSPOSITION_LEVELS = (
+    "node",
+    "row",
+    "row.of_matrix",
+    "row.of_three",
+    "short",
+    "short.strided",
+    *(
+        f"{level}{place}{kind}"
+        for level in ("wide", "block", "rest")
+        for place in ("", ".longer", ".odd")
+        for kind in ("", ".strided")
+    ),
+    "block.of_three",
+    "block.longer.of_three",
+    "block.odd.of_three",
+    "element",
+    "element.strided",
+)
 #: ``sizeof(StridedSliceParams)``, which the kernel copies to extend it to five dimensions.
 _STRIDED_SLICE_PARAMS_BYTES = 84
 
@@ -209,32 +232,49 @@ def pack_call(node: Node) -> KernelCall:
 
 
 def transpose_call(node: Node) -> KernelCall:
-    """Source: ``reference_ops::Transpose``, which calls itself for each dimension but the last.
-
-    The compiler inlines some of the depths, so that a row costs differently by rank.
-    """
+    """Source: ``reference_ops::Transpose``."""
     x, output = node.input(0), node.output()
     rank = len(output.shape)
     order = node.input(1).data
-    rows = math.prod(output.shape[:-1])
-    nodes = sum(math.prod(output.shape[:depth]) for depth in range(1, rank - 1))
-    length = output.shape[-1] if rank else 1
-    strided = order is not None and rank > 0 and int32_vector(order)[-1] != rank - 1
-    wide = x.dtype is DType.INT8 and length >= _WIDE_ROW and length * rows % 4 == 0
-    trips = {
-        "call": 1.0,
-        "dimension": float(rank),
-        "node": float(nodes),
-        "row": float(rows),
-        "row.of_matrix": float(rows * (rank == 2)),
-        "row.of_three": float(rows * (rank == 3)),
-        "row.quad": float(rows * (length // 4) * wide),
-        "row.quad.strided": float(rows * (length // 4) * wide * strided),
-        "element": float(rows * (length % 4 if wide else length)),
-        "element.strided": float(rows * (length % 4 if wide else length) * strided),
-    }
+    inner = rank - 1 if order is None or not rank else int32_vector(order)[-1]
+    strided = math.prod(x.shape[inner + 1 :]) > 1
+    trips = {"call": 1.0, "dimension": float(rank)}
+    trips |= transposition_trips(output.shape, strided, x.dtype.numpy.itemsize)
     shapes = copy_trips([shape_copy(x), shape_copy(output)], ALIGNED_LEVELS)
     return _named(node, "Transpose", x.dtype, trips | shapes)
+
+
+def transposition_trips(output: tuple[int, ...], strided: bool, size: int) -> dict[str, float]:
+    """Turns of ``TransposeImpl``, which calls itself for each dimension but the last.
+
+    The compiler inlines some of the depths, so that a row costs differently by rank; it makes a
+    loop for rows whose elements lie side by side in the input and one for others (``strided``), and
+    copies long rows of bytes in blocks of eight, what is left behind one by one (``rest``). On
+    ARMv6-M a row must be longer for that (``longer``), and its target aligned (others are ``odd``).
+
+    Args:
+        output: shape of the output.
+        strided: whether the elements of a row lie apart in the input.
+        size: bytes of an element.
+    """
+    rank = len(output)
+    rows, length = math.prod(output[:-1]), output[-1] if rank else 1
+    odd = rows - -(-rows // (4 // math.gcd(length, 4)))
+    of_rank = {2: ".of_matrix", 3: ".of_three"}.get(rank, "")
+    kind = ".strided" if strided else ""
+    turns: Counter[str] = Counter()
+    turns[f"row{of_rank}"] += rows
+    if size > 1 or length < _WIDE_ROW:
+        turns[f"short{kind}"] += rows
+        turns[f"element{kind}"] += rows * length
+    else:
+        places = [(".longer", rows - odd), (".odd", odd)] if length >= _LONGER_ROW else [("", rows)]
+        for place, times in places:
+            turns[f"wide{place}{kind}"] += times
+            turns[f"block{place}{kind or '.of_three' * (rank == 3)}"] += times * (length // _BLOCK)
+            turns[f"rest{place}{kind}"] += times * (length % _BLOCK)
+    turns["node"] += sum(math.prod(output[:depth]) for depth in range(1, rank - 1))
+    return {level: float(turns[level]) for level in _TRANSPOSITION_LEVELS}
 
 
 def strided_slice_call(node: Node, ranges: list[tuple[int, int, int]]) -> KernelCall:

@@ -16,6 +16,7 @@ from mcusim.kernels.contract import KernelCall, Trips
 from mcusim.kernels.memory_copy import Copy, copy_trips, repeated_copies
 from mcusim.kernels.reference.checks import int32_vector
 from mcusim.kernels.reference.movement_calls import shape_copy
+from mcusim.kernels.reference.reductions import REDUCTION_LEVELS
 
 __all__ = [
     "batch_and_space_call",
@@ -173,14 +174,12 @@ def mirror_pad_call(node: Node) -> KernelCall:
     """
     output = node.output()
     rank = len(output.shape)
-    trips = {
+    trips = dict.fromkeys(REDUCTION_LEVELS, 0.0) | {
         "call": 1.0,
-        "output": 0.0,
+        "dimension": float(rank),
         "element": float(output.elements),
         "element.dimension": float(output.elements * rank),
         "element.axis": float(output.elements * rank),
         "element.kept": float(output.elements * rank),
-        "element.wrap": 0.0,
-        "element.last_reduced": 0.0,
     }
     return _named(node, trips)

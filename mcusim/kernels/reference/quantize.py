@@ -11,7 +11,12 @@ from mcusim.kernels.contract import Binder, Kernel, KernelCall
 from mcusim.kernels.fixed_point import multiply_by_quantized_multiplier, quantize_multiplier
 from mcusim.kernels.reference.checks import is_quantized, require, require_counts, supported
 from mcusim.kernels.reference.conversions import clipped, round_floats, truncate_to_int32
-from mcusim.kernels.reference.elementwise_call import path_call, typical_values, unary_call
+from mcusim.kernels.reference.elementwise_call import (
+    path_call,
+    scaling_carries,
+    typical_values,
+    unary_call,
+)
 from mcusim.kernels.reference.tables import run_elements
 
 __all__ = ["KERNELS"]
@@ -122,13 +127,20 @@ def _quantize_call(node: Node) -> KernelCall:
     real = typical_values(source)
     byte = output.dtype in (DType.INT8, DType.UINT8)
     every, none = np.ones(real.shape, bool), np.zeros(real.shape, bool)
+    # Software divides floats at once by a power of two.
+    power = source.dtype is DType.FLOAT32 and np.frexp(np.float32(output.scale))[0] == 0.5
     paths = {
-        "to_byte": every if byte else none,
-        "to_wider": none if byte else every,
+        "to_byte": every if byte and not power else none,
+        "to_wider": none if byte or power else every,
         "negative": real < 0,
     }
+    if source.dtype is DType.FLOAT32:
+        paths["to_byte.by_power"] = every if byte and power else none
+        paths["to_wider.by_power"] = every if power and not byte else none
     if source.dtype is not DType.FLOAT32:
-        paths["scaled_down"] = every if source.scale < output.scale else none
+        ratio = source.scale / output.scale if output.scale else 0.0
+        paths["scaled_down"] = every if ratio < 1 else none
+        paths["carried"] = scaling_carries(source, real, ratio)
     return path_call(node, paths)
 
 

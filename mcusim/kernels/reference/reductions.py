@@ -16,7 +16,7 @@ import numpy.typing as npt
 from mcusim.graph import Array, DType, Node
 from mcusim.kernels import fixed_point
 from mcusim.kernels.contract import Binder, Kernel, KernelCall
-from mcusim.kernels.memory_copy import ALIGNED_LEVELS, copy_trips
+from mcusim.kernels.memory_copy import ALIGNED_LEVELS, FILL_LEVELS, copy_trips, fill_trips
 from mcusim.kernels.reference.checks import (
     int32_vector,
     refuse,
@@ -27,7 +27,32 @@ from mcusim.kernels.reference.checks import (
 from mcusim.kernels.reference.inferences import by_index_tensors
 from mcusim.kernels.reference.movement_calls import simple_call
 
-__all__ = ["KERNELS"]
+__all__ = ["KERNELS", "REDUCTION_LEVELS"]
+
+_DIVISION_LEVELS = (
+    "division",
+    "division.wide",
+    "division.bit",
+    "division.set_bit",
+    "output.lifted",
+)
+#: Levels of ``reference_ops::Reduce`` and what MEAN does around it.
+REDUCTION_LEVELS = (
+    "call",
+    "dimension",
+    "output.dimension",
+    "axis",
+    "axis.compared",
+    "output",
+    "element",
+    "element.dimension",
+    "element.axis",
+    "element.kept",
+    "element.wrap",
+    "element.last_reduced",
+    *_DIVISION_LEVELS,
+    *FILL_LEVELS,
+)
 
 _QUANTIZED = (DType.INT8, DType.INT16)
 #: CUMSUM keeps its int8 accumulator with this many fractional bits.
@@ -314,8 +339,16 @@ def _reduce_call(node: Node) -> KernelCall:
         and sorted(axes) == [1, 2]
     ):
         return _image_mean_call(node)
+    is_float = x.dtype is DType.FLOAT32
+    # The sums start at zero, by memset; those of integers are kept beside the output, in words.
+    fills = [(4 * output.elements, 1)]
+    fills += [] if is_float else [(output.bytes, 1)]
     trips = {
         "call": 1.0,
+        "dimension": float(rank),
+        "output.dimension": float(len(output.shape)),
+        "axis": float(len(axes)),
+        "axis.compared": float(len(axes) * (len(axes) - 1) // 2),
         "output": float(output.elements),
         "element": float(elements),
         "element.dimension": float(elements * rank),
@@ -323,10 +356,41 @@ def _reduce_call(node: Node) -> KernelCall:
         "element.kept": float(elements * (rank - len(axes))),
         "element.wrap": float(wraps),
         "element.last_reduced": float(elements * (rank - 1 in axes)),
+        **_division_trips(node),
+        **fill_trips(fills),
     }
     return KernelCall(
         "reference_ops::Reduce", f"reference/{node.name.lower()}_{x.dtype.value}", trips
     )
+
+
+def _division_trips(node: Node) -> dict[str, float]:
+    """Divisions of MEAN by how many elements a sum has, where software divides.
+
+    Of floats there is one for each output, done at once when the divisor is a power of two. Of
+    integers there is one a call, of the multiplier, 64 bits wide: in ARMv6-M a turn for each bit
+    of the quotient, elsewhere at once when the dividend fits 32 bits. What is scaled by more than
+    one (``output.lifted``) takes other steps.
+    """
+    x, output = node.input(0), node.output()
+    turns = dict.fromkeys(_DIVISION_LEVELS, 0.0)
+    count = x.elements // max(1, output.elements)
+    if node.name != "MEAN" or count < 1:
+        return turns
+    if x.dtype is DType.FLOAT32:
+        return turns | {"division": float(output.elements * (count & (count - 1) > 0))}
+    if not output.scale:
+        return turns
+    multiplier, shift = _ratio(node)
+    bits = max(0, min(count.bit_length() - 1, 32, 31 + shift))
+    dividend = multiplier << bits
+    quotient = dividend // count
+    return turns | {
+        "division.wide": float(dividend >> 32 > 0),
+        "division.bit": float(max(0, dividend.bit_length() - count.bit_length() + 1)),
+        "division.set_bit": float(quotient.bit_count()),
+        "output.lifted": float(output.elements * (shift - bits > 0)),
+    }
 
 
 def _image_mean_call(node: Node) -> KernelCall:
@@ -334,10 +398,11 @@ def _image_mean_call(node: Node) -> KernelCall:
 
     Source: ``reference_ops::Mean`` on four dimensions.
     """
-    _, height, width, _ = node.input(0).shape
+    batches, height, width, _ = node.input(0).shape
     outputs, taps = node.output().elements, height * width
     trips = {
         "call": 1.0,
+        "batch": float(batches),
         "output": float(outputs),
         "tap_row": float(outputs * height),
         "tap": float(outputs * taps),
@@ -362,14 +427,19 @@ def _arg_call(node: Node) -> KernelCall:
         extreme = np.maximum if node.name == "ARG_MAX" else np.minimum
         so_far = extreme.accumulate(values, axis=0)
         moves = float(np.count_nonzero(so_far[1:] != so_far[:-1]))
+    dense = math.prod(x.shape[axis + 1 :]) == 1
     trips = {
         "call": 1.0,
-        "dimension": float(rank),
+        "before": float(axis),
+        "after": float(max(0, rank - 1 - axis)),
         "outer": float(math.prod(x.shape[:axis])),
         "output": float(outputs),
-        "element": float(x.elements - outputs),
-        "element.moves": moves,
-        "element.strided": float((x.elements - outputs) * (axis != rank - 1)),
+        "output.of_one": float(outputs * (length == 1)),
+        # The compiler makes a loop for elements that lie side by side and one for others.
+        "element": float((x.elements - outputs) * dense),
+        "element.moves": moves * dense,
+        "element.strided": float((x.elements - outputs) * (not dense)),
+        "element.strided_moves": moves * (not dense),
     }
     shapes = copy_trips([(4 * rank, 0, 0), (4 * len(node.output().shape), 0, 0)], ALIGNED_LEVELS)
     name = f"reference/{node.name.lower()}_{x.dtype.value}"

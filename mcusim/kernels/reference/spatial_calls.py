@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 
 from mcusim.graph import DType, Node
 from mcusim.kernels.contract import KernelCall
-from mcusim.kernels.memory_copy import ALIGNED_LEVELS, Copy, copy_trips, repeated_copies
+from mcusim.kernels.memory_copy import (
+    ALIGNED_LEVELS,
+    Copy,
+    copy_trips,
+    fill_trips,
+    repeated_copies,
+)
 from mcusim.kernels.reference.checks import int32_vector
 
 __all__ = ["pad_call", "resize_bilinear_call", "resize_nearest_call"]
@@ -31,6 +38,8 @@ def pad_call(node: Node) -> KernelCall:
     given = node.input(1).data
     paddings = [0] * (2 * len(output.shape)) if given is None else int32_vector(given)
     edges = [0] * (10 - len(paddings)) + [max(0, p) for p in paddings]
+    # Images, padded neither in batch nor in depth, have loops of their own.
+    image = len(output.shape) == 4 and edges[2:4] == edges[8:] == [0, 0]
     alive = 1
     depth = five[4] - edges[9]
     told: dict[str, float] = {}
@@ -40,16 +49,32 @@ def pad_call(node: Node) -> KernelCall:
         for side, extra in (("below", before), ("beyond", after)):
             elements = alive * extra * behind
             near = elements * depth // five[4] if axis < 4 else elements
-            told[f"element.{side}_{axis}"] = float(near)
+            told[f"element.{side}_{axis}"] = float(near * (not image))
             if axis < 4:
                 told[f"far.{side}_{axis}"] = float(elements - near)
+            if axis in (2, 3):
+                told[f"image.{side}_{axis}"] = float(near * image)
         alive *= extent - before - after
+    rows, columns = math.prod(five[:3]), math.prod(five[:4])
+    # Columns of batches or planes of padding are written by memset, as the far ends are, of bytes.
+    whole = columns - math.prod(five[i] - edges[2 * i] - edges[2 * i + 1] for i in (0, 1)) * (
+        five[2] * five[3]
+    )
+    size = output.dtype.numpy.itemsize
+    fills = [(five[4], whole), (edges[9], columns - whole)] if size == 1 else []
     trips = {
         "call": 1.0,
-        "row": float(math.prod(five[:3])),
-        "column": float(math.prod(five[:4])),
-        "element.copied": float(alive),
+        "dimension": float(len(output.shape)),
+        "row": float(rows * (not image)),
+        "column": float(columns * (not image)),
+        "column.far": float((columns - whole) * (edges[9] > 0)),
+        "column.whole": float(whole),
+        "element.copied": float(alive * (not image)),
+        "image.row": float(rows * image),
+        "image.column": float(columns * image),
+        "image.copied": float(alive * image),
         **told,
+        **fill_trips(fills),
     }
     name = f"reference/{node.name.lower()}_{output.dtype.value}"
     # Three copies of each shape: from the tensor, to pass it on, to extend it.
@@ -75,12 +100,12 @@ def resize_bilinear_call(node: Node) -> KernelCall:
         **_coordinate_trips(node, x.shape, output.shape),
     }
     if output.dtype is DType.FLOAT32:
-        # Where the row's weight is zero 4 of the 8 go, where the column's is 2, with both 5.
-        zero_rows = _zero_weights(node, x.shape[1], height)
-        zero_columns = _zero_weights(node, x.shape[2], width)
-        gone = 4 * zero_rows * width + 2 * height * zero_columns - zero_rows * zero_columns
-        products = 8 * height * width - gone
-        trips["element.product"] = float(batches * channels * products)
+        turns = _weighing_turns(node, x.shape, output.shape)
+        trips.update((level, float(batches * channels * n)) for level, n in turns.items())
+    axes = ((x.shape[1], height), (x.shape[2], width))
+    for axis in axes:
+        for level, count in _division_trips(node, *axis).items():
+            trips[level] = trips.get(level, 0.0) + count
     return KernelCall(
         "reference_ops::ResizeBilinear", f"reference/resize_bilinear_{output.dtype.value}", trips
     )
@@ -99,11 +124,17 @@ def resize_nearest_call(node: Node) -> KernelCall:
     rows, columns = batches * height, batches * height * width
     length = channels * output.dtype.numpy.itemsize
     half = node.options.flag("half_pixel_centers")
-    row_turns = turns = 0
-    for extent, out_extent, times in ((x.shape[1], height, batches), (x.shape[2], width, rows)):
-        division = _division_turns(node, extent, out_extent)
-        row_turns += rows * division
-        turns += times * out_extent * division
+    corners = node.options.flag("align_corners")
+    # The width's division is done in every row or in every column.
+    turns = {
+        f"{place}.{level}": float(times * count)
+        for place, times, axis in (
+            ("row", rows, (x.shape[1], height)),
+            ("row_of_columns", rows, (x.shape[2], width)),
+            ("column", columns, (x.shape[2], width)),
+        )
+        for level, count in _division_trips(node, *axis).items()
+    }
 
     def of_row(row: int) -> Iterator[Copy]:
         sources = np.floor(_coordinates(node, x.shape[2], width)).astype(int).tolist()
@@ -116,11 +147,14 @@ def resize_nearest_call(node: Node) -> KernelCall:
     copies[4 * len(x.shape), 0, 0] += 4
     trips = {
         "call": 1.0,
-        "row": float(rows),
-        "row.division_turn": float(row_turns),
-        "column": float(columns),
-        "coordinate.division_turn": float(turns),
-        "coordinate.half_pixel": float((rows + columns) * half),
+        # The compiler makes loops of their own for the two ways of placing pixels.
+        "row": float(rows * (not half and not corners)),
+        "row.half_pixel": float(rows * half),
+        "row.corners": float(rows * corners),
+        "column": float(columns * (not half and not corners)),
+        "column.half_pixel": float(columns * half),
+        "column.corners": float(columns * corners),
+        **turns,
         **_coordinate_trips(node, x.shape, output.shape),
     }
     return KernelCall(
@@ -183,12 +217,86 @@ def _division_turns(node: Node, extent: int, out_extent: int) -> int:
     return math.ceil(quotient_bits / 4)
 
 
-def _zero_weights(node: Node, extent: int, out_extent: int) -> int:
-    """Coordinates along one axis that need no interpolation."""
-    coordinates = _coordinates(node, extent, out_extent)
-    if node.options.flag("half_pixel_centers"):
-        coordinates = coordinates - np.float32(0.5)
-    return int(np.count_nonzero((coordinates >= 0) & (coordinates == np.floor(coordinates))))
+_DIVISION_LEVELS = (
+    "division",
+    "division_turn",
+    "quotient_bit",
+    "quotient_compared",
+    "quotient_below",
+)
+
+
+def _division_trips(node: Node, extent: int, out_extent: int) -> dict[str, int]:
+    """What soft float does to find the scale of an axis, on ARMv7-M and on ARMv6-M."""
+    if out_extent == 1 and node.options.flag("align_corners"):
+        # By one, which the compiler knows.
+        return dict.fromkeys(_DIVISION_LEVELS, 0)
+    bits, compared, below = _bitwise_division(node, extent, out_extent)
+    return {
+        "division": 1,
+        "division_turn": _division_turns(node, extent, out_extent),
+        "quotient_bit": bits,
+        "quotient_compared": compared,
+        "quotient_below": below,
+    }
+
+
+def _bitwise_division(node: Node, extent: int, out_extent: int) -> tuple[int, int, int]:
+    """How ARMv6-M's ``__aeabi_fdiv`` finds a quotient, bit by bit.
+
+    Returns:
+        Bits that are set; turns that compare, as the remainder's top bit does not tell; and whether
+        the dividend's significand is below the divisor's, which takes a turn more.
+    """
+    dividend, divisor = _scaled_extents(node, extent, out_extent)
+    if not dividend:
+        return 0, 0, 0
+    remainder, subtrahend = (n << (32 - n.bit_length()) for n in (dividend, divisor))
+    below = remainder < subtrahend
+    bits = compared = 0
+    if not below:
+        remainder -= subtrahend
+    for _ in range(27 if below else 26):
+        top = remainder >> 31
+        remainder = (remainder << 1) & 0xFFFFFFFF
+        compared += not top
+        if top or remainder >= subtrahend:
+            remainder = (remainder - subtrahend) & 0xFFFFFFFF
+            bits += 1
+    return bits, compared, int(below)
+
+
+def _weighing_turns(node: Node, source: tuple[int, ...], target: tuple[int, ...]) -> Counter[str]:
+    """Products and sums of one image of one channel, by what soft float does with them.
+
+    An element is a sum of four, each multiplied by a weight of its row and then of its column. A
+    product with zero is done at once, one with a power of two sooner than others
+    (``element.shifted``), and so is a sum with zero (``element.sum`` counts the others).
+    """
+    turns: Counter[str] = Counter()
+    kinds = []
+    for extent, out_extent in ((source[1], target[1]), (source[2], target[2])):
+        places = _coordinates(node, extent, out_extent)
+        if node.options.flag("half_pixel_centers"):
+            places = places - np.float32(0.5)
+        far = places - np.maximum(np.floor(places), 0)
+        kinds.append(Counter(zip(map(_kind, 1 - far), map(_kind, far), strict=True)))
+    for rows, columns in product(*(found.items() for found in kinds)):
+        (of_row, row_times), (of_column, column_times) = rows, columns
+        times = row_times * column_times
+        kept = 0
+        for row, column in product(of_row, of_column):
+            kept += row != "zero" != column
+            for kind in (row, "zero" if row == "zero" else column):
+                turns[f"element.{kind}"] += times
+        turns["element.sum"] += times * max(0, kept - 1)
+    return Counter({k: turns[k] for k in ("element.product", "element.shifted", "element.sum")})
+
+
+def _kind(weight: np.float32) -> str:
+    if weight == 0:
+        return "zero"
+    return "shifted" if abs(np.frexp(weight)[0]) == 0.5 else "product"
 
 
 def _coordinates(

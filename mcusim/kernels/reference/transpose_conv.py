@@ -180,7 +180,14 @@ def _call(node: Node) -> KernelCall:
         kernel=f"{'reference_ops' if kind is DType.FLOAT32 else 'reference_integer_ops'}"
         "::TransposeConv",
         profile=f"reference/transpose_conv_{kind.value}",
-        trips=transposed_trips(shape),
+        trips={
+            **transposed_trips(shape),
+            "output.biased": shape.batches
+            * shape.vertical.inputs
+            * shape.horizontal.inputs
+            * shape.out_channels
+            * (node.optional_input(3) is not None),
+        },
         macs=shape.pixels * shape.taps * shape.out_channels * shape.in_channels,
     )
 

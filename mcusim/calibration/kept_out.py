@@ -1,0 +1,117 @@
+"""How far predictions of counted models are off, each by a fit that had not seen the model."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from mcusim.calibration.own_counts import MeanCount
+from mcusim.calibration.profile_fit import FitResult
+
+__all__ = ["MEDIAN_TARGET", "P95_TARGET", "Errors", "KeptOut", "by", "errors_of", "kept_out"]
+
+Key = TypeVar("Key", bound=Hashable)
+
+#: What the errors of a kernel or an operator in a build should stay within.
+MEDIAN_TARGET = 0.005
+P95_TARGET = 0.03
+
+
+@dataclass(frozen=True)
+class KeptOut:
+    """A model in a build, predicted by a fit without it. Errors are relative and signed.
+
+    Attributes:
+        kernel: name of the profile without its library.
+        operator: the schema's name.
+        build: such as ``"m4.gcc-O3"``.
+        is_shared: whether others counted it; ours vary more.
+        drawn: error of the one count, of the data that happened to be drawn, against the prediction
+            for typical data.
+        typical: error of the mean over random inputs; of the one count where it does not depend on
+            data, or was made once only.
+        on_data: error of the one count when its data is known.
+        fitted: the same by a fit that had seen the model.
+    """
+
+    kernel: str
+    operator: str
+    build: str
+    is_shared: bool
+    drawn: float
+    typical: float
+    on_data: float
+    fitted: float
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of several models.
+
+    Attributes:
+        models: how many.
+        median: of the magnitudes.
+        p95: their 95th percentile.
+    """
+
+    models: int
+    median: float
+    p95: float
+
+    @property
+    def meet(self) -> bool:
+        """Whether both targets are met."""
+        return self.median <= MEDIAN_TARGET and self.p95 <= P95_TARGET
+
+
+def kept_out(
+    results: Iterable[FitResult],
+    shared: Collection[str],
+    means: Mapping[tuple[str, str], MeanCount],
+) -> list[KeptOut]:
+    """Errors of every model in every build.
+
+    Args:
+        results: the fits.
+        shared: ids of the models that others counted.
+        means: what models execute on the mean over random inputs, by id and build.
+    """
+    found = []
+    for result in results:
+        sample, fit = result.sample, result.fit
+        for i, (name, total) in enumerate(zip(sample.ids, sample.totals, strict=True)):
+            drawn = float(fit.held_out_errors[i])
+            mean = means.get((name, result.build))
+            typical = (1 + drawn) * float(total) / mean.total - 1 if mean else drawn
+            found.append(
+                KeptOut(
+                    result.profile.partition("/")[2],
+                    result.operator,
+                    result.build,
+                    name in shared,
+                    drawn,
+                    typical,
+                    float(fit.held_out_on_data[i]),
+                    float(fit.fit_errors[i]),
+                )
+            )
+    return found
+
+
+def errors_of(rows: Sequence[KeptOut], measure: str) -> Errors:
+    """Median and 95th percentile of one of the errors of :class:`KeptOut`."""
+    values = np.abs([getattr(row, measure) for row in rows])
+    median, p95 = (float(q) for q in np.nanquantile(values, [0.5, 0.95]))
+    return Errors(len(rows), median, p95)
+
+
+def by(rows: Iterable[KeptOut], key: Callable[[KeptOut], Key]) -> dict[Key, list[KeptOut]]:
+    """Rows by a key, in the order of the keys' first rows."""
+    groups: dict[Key, list[KeptOut]] = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
+    return dict(groups)
