@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from math import prod
 
 from mcusim.graph import DType, Node
 from mcusim.kernels.cmsis_nn.contract import (
@@ -12,6 +14,7 @@ from mcusim.kernels.cmsis_nn.contract import (
     LibraryKernel,
     profile_name,
 )
+from mcusim.kernels.cmsis_nn.memory_calls import copies_call
 from mcusim.kernels.cmsis_nn.vector_matrix_trips import (
     VectorByMatrix,
     vec_mat_mult_t_s8_trips,
@@ -25,8 +28,11 @@ from mcusim.kernels.reference.dense import Rescaling
 
 __all__ = ["CASES", "KERNELS"]
 
+_MOST_DIMENSIONS = 4
+
 
 def _library_calls(
+    batches: int,
     matrices: int,
     rows: int,
     product: VectorByMatrix,
@@ -37,6 +43,7 @@ def _library_calls(
     """The product of matrices, a vector by a matrix for each row of the left.
 
     Args:
+        batches: turns of the loop around matrices.
         matrices: products, of a left matrix by a right one.
         rows: of a left matrix.
         product: of one row.
@@ -52,7 +59,7 @@ def _library_calls(
         KernelCall(
             name,
             profile_name(name, configuration),
-            {"call": 1, "matrix": matrices, "row": matrices * rows},
+            {"call": 1, "batch": batches, "matrix": matrices, "row": matrices * rows},
             reason=f"{'int16' if is_wide else 'int8'}: {name}, its right matrices transposed",
         ),
         KernelCall(
@@ -78,8 +85,11 @@ def _case_int8(case: LibraryCase, configuration: Configuration) -> tuple[KernelC
     _, _, rows, _ = params["lhs_dims"]
     _, _, outputs, columns = params["rhs_dims"]
     product = VectorByMatrix(outputs, columns, moves_filter=params["f_off"] != 0)
-    matrices = params["out_dims"][0] * params["out_dims"][1]
-    return _library_calls(matrices, rows, product, False, params["in_off"] != 0, configuration)
+    batches, height, *_ = params["out_dims"]
+    moves_input = params["in_off"] != 0
+    return _library_calls(
+        batches, batches * height, rows, product, False, moves_input, configuration
+    )
 
 
 CASES: dict[str, CaseCalls] = {"bmm_s8": _case_int8}
@@ -102,7 +112,11 @@ def _bind(node: Node, configuration: Configuration) -> BoundKernel:
 def _check(node: Node) -> None:
     for position, what in ((0, "left"), (1, "right")):
         rank = len(node.input(position).shape)
-        require(rank <= 4, node, f"CMSIS-NN takes four dimensions, the {what} tensor has {rank}")
+        require(
+            rank <= _MOST_DIMENSIONS,
+            node,
+            f"CMSIS-NN takes four dimensions, the {what} tensor has {rank}",
+        )
 
 
 def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
@@ -119,6 +133,8 @@ def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
         for name, count in reference.items()
         if name.startswith("transpos") or name in ("call", "flattening")
     }
+    deep = _deep_trips(shape)
+    levels |= deep | {n: levels[n] - deep[f"deep_{n}"] for n in levels if f"deep_{n}" in deep}
     warnings: tuple[str, ...] = ()
     if right.is_constant and not shape.transpose_right:
         warnings = ("the constant right tensor is transposed in the first call only",)
@@ -128,8 +144,50 @@ def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
         levels,
         warnings=warnings,
     )
-    calls = _library_calls(matrices, rows, product, is_wide, left.zero_point != 0, configuration)
-    return (*calls, glue)
+    moves_input = left.zero_point != 0
+    calls = _library_calls(
+        _batches(shape), matrices, rows, product, is_wide, moves_input, configuration
+    )
+    return (*calls, copies_call(_shape_copies(shape), configuration), glue)
+
+
+def _batches(shape: MatmulShape) -> int:
+    """Turns of the outermost of four loops, over a dimension in front of the matrices'."""
+    outer = shape.output[: -3 if shape.is_flattened else -2]
+    return prod(outer[:-1])
+
+
+def _deep_trips(shape: MatmulShape) -> dict[str, float]:
+    """Turns where four dimensions are transposed, in loops of their own: one recursion deeper."""
+    deep = [
+        tensor
+        for tensor, transposed in (
+            (shape.right, not shape.transpose_right),
+            (shape.left, shape.transpose_left),
+        )
+        if transposed and len(tensor) == _MOST_DIMENSIONS
+    ]
+    return {
+        "deep_transposition": len(deep),
+        "deep_transposed_outer": sum(s[0] for s in deep),
+        "deep_transposed_matrix": sum(prod(s[:2]) for s in deep),
+        "deep_transposed_row": sum(prod(s[:2]) * s[3] for s in deep),
+    }
+
+
+def _shape_copies(shape: MatmulShape) -> Counter[tuple[int, int, int]]:
+    """Shapes that the glue copies: each tensor's, two for each transposition, two flattened ones.
+
+    Source: ``PopulateEvalData``.
+    """
+    left, right, output = (len(s) for s in (shape.left, shape.right, shape.output))
+    copies = Counter((4 * rank, 0, 0) for rank in (left, right, output))
+    copies[4 * right, 0, 0] += 0 if shape.transpose_right else 2
+    copies[4 * left, 0, 0] += 2 if shape.transpose_left else 0
+    if shape.is_flattened:
+        for rank in (left, right, output):
+            copies[4 * (rank - 1), 0, 0] += 2
+    return copies
 
 
 KERNELS: tuple[LibraryKernel, ...] = (LibraryKernel("BATCH_MATMUL", _accepts, _bind, _calls),)

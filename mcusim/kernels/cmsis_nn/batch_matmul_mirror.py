@@ -41,6 +41,7 @@ def batch_matmul(
     out = np.empty((*outer, lhs.shape[2], rhs.shape[2]), rescaling.dtype.numpy)
     of_left = of_right = 0
     for n in range(outer[0]):
+        turns["batch"] += 1
         for h in range(outer[1]):
             turns["matrix"] += 1
             for i, row in enumerate(left[of_left].tolist()):
