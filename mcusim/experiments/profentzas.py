@@ -32,6 +32,10 @@ __all__ = ["FILTERS", "reproduce", "utensor_network"]
 _LEFT_OUT = (("CMSIS-NN", "cifar10", 64), ("CMSIS-NN", "cifar10", 128))
 
 
+#: Of the board, while its current was measured.
+_SUPPLY_V = 3.3
+
+
 @dataclass(frozen=True)
 class _Case:
     """One network under one runtime."""
@@ -52,7 +56,7 @@ def reproduce() -> Reproduction:
     return Reproduction(
         "profentzas",
         "Profentzas et al. 2021, Performance of Deep Neural Networks on Low-Power IoT Devices",
-        (*_parameters(), *rows, *_without_copies()),
+        (*_parameters(), *rows, *_currents(), *_without_copies()),
         tuple(claims()),
         _figures(),
         _REMARKS,
@@ -133,6 +137,19 @@ def _parameters() -> Iterator[Row]:
                 note="of weights that are not published, on a data set that does not come with "
                 "mcusim",
             )  # fmt: skip
+
+
+def _currents() -> Iterator[Row]:
+    """Figure 5: mean currents at 3.3 V."""
+    for runtime, published_ma in (("CMSIS-NN", 8.0), ("uTensor", 7.0), ("TF-Micro", 6.0)):
+        found = estimated(runtime, "cifar10", 16)
+        per_ma = 1e3 / (_SUPPLY_V * found.latency_s)
+        low, high = (bound * per_ma for bound in found.energy_interval_j)
+        yield Row(
+            "Figure 5", f"Conv-16, cifar10, {runtime}: current", "mA", published_ma,
+            found.energy_j * per_ma, low, high, "the interval is that of energy",
+            runtime != "uTensor",
+        )  # fmt: skip
 
 
 def _without_copies() -> Iterator[Row]:

@@ -9,12 +9,20 @@ from mcusim.boards import load_board
 from mcusim.errors import UnsupportedOperatorError
 from mcusim.estimator import estimate
 from mcusim.experiments.heim import reproduce
-from mcusim.experiments.heim_accuracy import DIGITS, IMAGES
+from mcusim.experiments.heim_accuracy import (
+    ALL_IMAGES,
+    DIGITS,
+    IMAGES,
+    PUBLISHED_LENET,
+    WAYS,
+)
 from mcusim.experiments.heim_builds import mixed
 from mcusim.experiments.reproduction import Reproduction
+from mcusim.models import load_model
 from mcusim.tflite import write
-from tests.experiments.digits import accuracies, digits
+from tests.experiments.digits import accuracies, digits, enlarged, score
 from tests.oracles import tflm_refuses
+from tests.shared import SHARED
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +69,19 @@ def test_digits_are_classified_as_often_as_stated() -> None:
     for way, (correct, loss) in accuracies().items():
         assert abs(correct - DIGITS[way][0]) <= 4, way
         assert loss == pytest.approx(DIGITS[way][1], abs=0.01), way
+
+
+def test_the_published_lenet_classifies_digits_as_often_as_stated() -> None:
+    """The authors' files, trained on MNIST: float32, and int8 with three kinds of kernels."""
+    pytest.importorskip("sklearn")
+    folder = SHARED / "models" / "heim"
+    if not folder.is_dir():
+        pytest.skip("needs the shared models")
+    data = enlarged()
+    assert len(data.labels) == ALL_IMAGES
+    for way, (kind, runtime) in WAYS.items():
+        form = "none" if kind == "float32" else "full"
+        graph = load_model(str(folder / f"01a_LeNet-MNIST_Q-{form}.tflite"))
+        correct, loss = score(graph, data, runtime)
+        assert abs(correct - PUBLISHED_LENET[way][0]) <= 2, way
+        assert loss == pytest.approx(PUBLISHED_LENET[way][1], abs=0.002), way
