@@ -104,7 +104,7 @@ def _cases(
     function: LibraryFunction, core: str, count: int, models: Sequence[Graph]
 ) -> Iterator[Case]:
     drawn = islice(drawn_cases(function.cases, core), count * _MOST_DRAWN)
-    fitting = (case for case in drawn if function.is_entry or case.runs(function.name))
+    fitting = (case for case in drawn if function.is_for(case))
     yield from islice(fitting, count)
     for graph in models:
         for case in model_cases(graph, core):
@@ -116,7 +116,8 @@ def _is_of(function: LibraryFunction, case: Case) -> bool:
     kind = kind_of(case.node)
     if kind is None or not function.cases.startswith(kind):
         return False
-    return case.runs(function.name) if not function.is_entry or "," in function.cases else True
+    # Of a kind that is narrower than an operator and a type, the library's choice tells.
+    return function.is_for(case) and ("," not in function.cases or case.runs(function.name))
 
 
 class _Checker:

@@ -125,12 +125,20 @@ class LibraryFunction:
         versions: how releases declare it, the newest first.
         is_entry: whether TFLM calls it for every such layer; else it is called for those for which
             the library itself chooses it, and may refuse others.
+        chosen: whether the library chooses it, where the calls of the layer do not say.
     """
 
     name: str
     cases: str
     versions: tuple[Version, ...]
     is_entry: bool = True
+    chosen: Callable[[Case], bool] | None = None
+
+    def is_for(self, case: Case) -> bool:
+        """Whether it is called for a layer of its kind."""
+        if self.is_entry:
+            return True
+        return case.runs(self.name) if self.chosen is None else self.chosen(case)
 
 
 def context(buffer: Array | None) -> Pointer:

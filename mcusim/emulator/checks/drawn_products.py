@@ -61,7 +61,7 @@ def depthwise_conv_2d(dtype: DType, weights: DType = DType.INT8) -> Callable[[Dr
 
     def drawn(draw: Draw) -> Graph:
         kernel = draw.one_of((3, 3), (3, 3), (3, 3), (2, 2), (5, 5), (1, 3), (3, 1), (1, 1))
-        depth, multiplier = draw.between(1, 18), draw.one_of(1, 1, 1, 1, 2, 3)
+        depth, multiplier = draw.between(1, 18), draw.one_of(1, 1, 1, 1, 2, 3, 4, 8)
         if weights is DType.INT4:
             depth += depth % 2
         channels = depth * multiplier

@@ -15,7 +15,6 @@ __all__ = ["predicted"]
 
 #: Operators in whose calls the last memcpy is the glue's, which copies shapes.
 _GLUE_COPIES = ("DEPTHWISE_CONV_2D", "TRANSPOSE", "TRANSPOSE_CONV")
-_LIBRARY = ("arm_", "mem")
 
 
 def predicted(case: Case, function: str, core: str, build: str) -> float | None:
@@ -30,8 +29,8 @@ def predicted(case: Case, function: str, core: str, build: str) -> float | None:
     Returns:
         The number; None where the functions were not counted for that core and build.
     """
-    if not function.startswith("arm_"):
-        return None
+    if not case.runs(function):
+        return None  # what nobody counted, or what is not of the library
     if any(tensor is not None and tensor.dtype is DType.INT4 for tensor in case.node.inputs):
         return None  # priced as int8, since nobody counted these
     total = 0.0
@@ -47,7 +46,8 @@ def predicted(case: Case, function: str, core: str, build: str) -> float | None:
 
 def _library_calls(case: Case) -> Iterator[KernelCall]:
     """Calls of a layer without the glue's."""
-    calls = [call for call in case.calls if call.kernel.startswith(_LIBRARY)]
+    # The glue's functions are C++, named with capitals.
+    calls = [call for call in case.calls if call.kernel.islower()]
     name = case.node.name
     if name in _GLUE_COPIES and calls[-1].kernel == "memcpy":
         calls.pop()

@@ -119,6 +119,18 @@ def _depthwise(case: Case) -> FunctionCall:
     return _windowed_call(case, parameters, scaling, filters, _plain_bias(case))
 
 
+def _is_by_columns(case: Case) -> bool:
+    """Columns of an even length have a function of their own only with MVE."""
+    return case.runs("arm_convolve_s4") or case.runs("arm_convolve_even_s4")
+
+
+def _is_fast(case: Case) -> bool:
+    """``USE_FAST_DW_CONV_S16_FUNCTION``, by which the library's wrapper chooses."""
+    option = case.node.options.integer
+    plain = option("dilation_h_factor", 1) == option("dilation_w_factor", 1) == 1
+    return plain and option("depth_multiplier", 1) == 1
+
+
 def _windowed_call(
     case: Case,
     parameters: Pointer,
@@ -335,8 +347,7 @@ FUNCTIONS: tuple[LibraryFunction, ...] = (
     LibraryFunction("arm_convolve_1x1_s8", "CONV_2D int8", _S8, is_entry=False),
     LibraryFunction("arm_convolve_1_x_n_s8", "CONV_2D int8", _S8, is_entry=False),
     LibraryFunction("arm_convolve_wrapper_s4", "CONV_2D int4", _S4),
-    LibraryFunction("arm_convolve_s4", "CONV_2D int4", _S4, is_entry=False),
-    LibraryFunction("arm_convolve_even_s4", "CONV_2D int4", _S4, is_entry=False),
+    LibraryFunction("arm_convolve_s4", "CONV_2D int4", _S4, is_entry=False, chosen=_is_by_columns),
     LibraryFunction("arm_convolve_1x1_s4_fast", "CONV_2D int4", _S4, is_entry=False),
     LibraryFunction("arm_convolve_1x1_s4", "CONV_2D int4", _S4, is_entry=False),
     LibraryFunction("arm_convolve_1_x_n_s4", "CONV_2D int4", _S4, is_entry=False),
@@ -351,7 +362,13 @@ FUNCTIONS: tuple[LibraryFunction, ...] = (
     _depthwise_function("arm_depthwise_conv_s4_opt", "DEPTHWISE_CONV_2D int4"),
     _depthwise_function("arm_depthwise_conv_wrapper_s16", "DEPTHWISE_CONV_2D int16", is_entry=True),
     _depthwise_function("arm_depthwise_conv_s16", "DEPTHWISE_CONV_2D int16"),
-    _depthwise_function("arm_depthwise_conv_fast_s16", "DEPTHWISE_CONV_2D int16"),
+    LibraryFunction(
+        "arm_depthwise_conv_fast_s16",
+        "DEPTHWISE_CONV_2D int16",
+        (Version("CMSIS-NN 4.0.0 and later", _DEPTHWISE, _depthwise),),
+        is_entry=False,
+        chosen=_is_fast,
+    ),
     _dense_function("arm_fully_connected_wrapper_s8", "FULLY_CONNECTED int8", _either),
     _dense_function("arm_fully_connected_s8", "FULLY_CONNECTED int8, one scale", _per_tensor),
     _dense_function(
