@@ -30,8 +30,9 @@ def code_traffic(
 ) -> CodeTraffic | None:
     """Loops of the kernels that run for one layer.
 
-    One turn of a loop is about as long as its code, and a loop that turns more often is taken to
-    lie within those that turn less often.
+    One turn of a loop is about as long as its code. A loop that turns more often is taken to lie
+    within those of its function that turn less often, and within those of other functions that
+    turn no more often than its own is called.
 
     Args:
         priced: kernels, and what prices each.
@@ -43,6 +44,8 @@ def code_traffic(
     if not priced:
         return None
     turns: list[float] = []
+    calls: list[float] = []
+    function: list[int] = []
     running: list[tuple[ProfileBuild, tuple[int, ...]]] = []
     for call, build in priced:
         positions: list[int] = []
@@ -58,11 +61,20 @@ def code_traffic(
                 if count := trips.get(name, 0.0):
                     turns.append(times * count)
                     positions.append(position)
+        own = turns[len(calls) :]
+        calls += [trips.get("call") or min(own, default=0.0)] * len(own)
+        function += [len(running)] * len(own)
         running.append((build.build, tuple(positions)))
     if not turns:
         return None
     size, taken = _turns(tuple(running))
-    return CodeTraffic.nested(np.array(turns, np.float64), size * instruction_bytes, taken)
+    return CodeTraffic.nested(
+        np.array(turns, np.float64),
+        size * instruction_bytes,
+        taken,
+        np.array(calls, np.float64),
+        np.array(function, np.intp),
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -72,7 +72,20 @@ def test_constants_are_at_most_half_of_what_is_loaded():
 def test_loops_that_turn_more_often_lie_within_those_that_turn_less_often():
     code = CodeTraffic.nested(np.array([1, 1000, 10]), np.array([400, 30, 100]), np.zeros(3))
     assert code.footprint_bytes.tolist() == [30, 130, 530]
-    assert code.instruction_bytes.tolist() == [30_000, 1_000, 400]
+    # The inner loop comes back to its 30 bytes 990 times; nine times 130 bytes lie between.
+    assert code.instruction_bytes.tolist() == [990 * 30, 9 * 130, 530]
+
+
+def test_loops_of_another_function_lie_within_those_that_call_it_once_a_turn():
+    """A product called twice a row, behind a copy that turns more often than both."""
+    turns, size = np.array([1000, 500, 20, 10]), np.array([40, 30, 200, 100])
+    calls, function = np.array([1, 20, 20, 1]), np.array([0, 1, 1, 0])
+    taken = np.array([1, 1, 0, 0])
+    code = CodeTraffic.nested(turns, size, taken, calls, function)
+    assert code.footprint_bytes.tolist() == [40, 30, 230, 370]
+    assert code.instruction_bytes.sum() == (turns * size).sum()
+    assert code.taken_branches.sum() == (turns * taken).sum()
+    assert code.footprint_branches.tolist() == [1, 1, 1, 2]
 
 
 def test_loops_of_a_profile_fetch_every_instruction_that_is_executed():

@@ -30,6 +30,7 @@ class MemoryPath:
         icache_bytes: cache for instructions; 0 for none, or where it is off.
         icache_holds: ``"lines"`` where it keeps each line that is fetched, ``"targets"`` where
             it keeps only lines that a branch had to wait for, not those read ahead.
+        icache_line_bytes: of one of its lines.
         dcache_bytes: cache for data; 0 for none, or where it is off.
         dcache_rows: lines that it holds at once.
         dcache_fill_bytes: what it gets for one wait.
@@ -41,6 +42,7 @@ class MemoryPath:
     prefetch: bool = False
     icache_bytes: int = 0
     icache_holds: str = "lines"
+    icache_line_bytes: float = 4.0
     dcache_bytes: int = 0
     dcache_rows: int = 0
     dcache_fill_bytes: float = 4.0
@@ -65,6 +67,7 @@ class Flash(Strict):
         icache_holds: ``"lines"`` where it keeps each line that is fetched, ``"targets"`` where
             it keeps only lines that a branch had to wait for, not those read ahead; lines when
             None.
+        icache_line_bytes: of one of its lines; ``line_bytes`` when None.
         dcache_bytes: cache for constants; 0 for none. A cache that serves both is given twice.
         dcache_on: whether firmware turns it on; as None does.
         dcache_line_bytes: of one of its lines; ``line_bytes`` when None.
@@ -81,6 +84,7 @@ class Flash(Strict):
     icache_bytes: _Count
     icache_on: bool | None = None
     icache_holds: Literal["lines", "targets"] | None = None
+    icache_line_bytes: PositiveInt | None = None
     dcache_bytes: _Count
     dcache_on: bool | None = None
     dcache_line_bytes: PositiveInt | None = None
@@ -149,6 +153,7 @@ class Flash(Strict):
             prefetch=self.prefetch,
             icache_bytes=self.cached_code_bytes,
             icache_holds=self.icache_holds or "lines",
+            icache_line_bytes=self.icache_line_bytes or self.line_bytes,
             dcache_bytes=dcache,
             dcache_rows=dcache // (self.dcache_line_bytes or self.line_bytes),
             dcache_fill_bytes=self.dcache_fill_bytes or self.line_bytes,
@@ -190,6 +195,7 @@ class Memory(Strict):
             wait_cycles=(self.wait_states or 0) + wait_s * clock_hz,
             line_bytes=self.burst_bytes,
             icache_bytes=flash.cached_code_bytes if self.cached else 0,
+            icache_line_bytes=self.burst_bytes,
             dcache_bytes=dcache,
             dcache_rows=dcache // self.burst_bytes,
             dcache_fill_bytes=self.burst_bytes,

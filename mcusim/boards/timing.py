@@ -175,8 +175,10 @@ def _missing(path: MemoryPath, code: CodeTraffic) -> np.ndarray[tuple[int], np.d
     cache = path.icache_bytes
     if not cache:
         return np.ones_like(code.footprint_bytes)
+    # A branch leaves a line anywhere and enters another one anywhere: half a line is not used.
+    unused = np.maximum(code.footprint_branches, 0.0) * path.icache_line_bytes / 2
     # Of a loop as large as the cache all stays; of one twice as large nothing does.
-    return np.clip(code.footprint_bytes / cache - 1, 0.0, 1.0)
+    return np.clip((code.footprint_bytes + unused) / cache - 1, 0.0, 1.0)
 
 
 def _missed_bytes(path: MemoryPath, code: CodeTraffic) -> float:

@@ -25,14 +25,17 @@ class CodeTraffic:
     Attributes:
         footprint_bytes: float64, shape ``(loops,)``: code that runs from one turn of the loop to
             its next, its own and that of loops within; what a cache must hold to serve it.
-        instruction_bytes: float64, shape ``(loops,)``: bytes of the loop's own instructions, of
-            all turns together.
+        instruction_bytes: float64, shape ``(loops,)``: bytes of the instructions that are executed
+            again after that much code, of all turns together.
         taken_branches: float64, shape ``(loops,)``: taken by them, of all turns together.
+        footprint_branches: float64, shape ``(loops,)``: taken from one turn of the loop to its
+            next.
     """
 
     footprint_bytes: _Floats
     instruction_bytes: _Floats
     taken_branches: _Floats
+    footprint_branches: _Floats
 
     @classmethod
     def of(
@@ -41,25 +44,47 @@ class CodeTraffic:
         instruction_bytes: Iterable[float],
         taken_branches: Iterable[float],
     ) -> CodeTraffic:
-        """The same from plain numbers."""
+        """The same from plain numbers, of code that uses lines of a cache in full."""
         columns = (footprint_bytes, instruction_bytes, taken_branches)
-        return cls(*(np.fromiter(column, np.float64) for column in columns))
+        footprint, fetched, taken = (np.fromiter(column, np.float64) for column in columns)
+        return cls(footprint, fetched, taken, np.zeros_like(footprint))
 
     @classmethod
     def nested(
-        cls, turns: _Floats, bytes_per_turn: _Floats, branches_per_turn: _Floats
+        cls,
+        turns: _Floats,
+        bytes_per_turn: _Floats,
+        branches_per_turn: _Floats,
+        calls: _Floats | None = None,
+        function: npt.NDArray[np.intp] | None = None,
     ) -> CodeTraffic:
         """Loops of which those that turn more often lie within those that turn less often.
+
+        A loop that turns ``t`` times within one that turns ``u`` times comes back to its code
+        ``t - u`` times after a turn of its own, and ``u`` times after one of the other, which a
+        cache must hold for that.
 
         Args:
             turns: float64, shape ``(loops,)``.
             bytes_per_turn: float64, shape ``(loops,)``: of a loop's own instructions.
             branches_per_turn: float64, shape ``(loops,)``: taken.
+            calls: float64, shape ``(loops,)``: how often the function of each loop is called. Its
+                loops lie within those of another that turn no more often than that.
+            function: intp, shape ``(loops,)``: which one that is; all are of one when None.
         """
         order = np.argsort(-turns, kind="stable")
-        own = bytes_per_turn[order]
         often = turns[order]
-        return cls(np.cumsum(own), often * own, often * branches_per_turn[order])
+        # Row by column: whether the code of a loop is executed within a turn of another.
+        within = np.tri(len(often), dtype=np.bool_)
+        if calls is not None and function is not None:
+            called, of = calls[order], function[order]
+            within &= (of[:, None] == of) | (called >= often[:, None])
+        outer = np.zeros((len(often) + 1, len(often)))
+        outer[:-1] = np.where(within, often[:, None], 0.0)
+        outer = np.maximum.accumulate(outer[::-1])[::-1]
+        again = np.where(within, often[:, None] - outer[1:], 0.0)
+        own, taken = bytes_per_turn[order], branches_per_turn[order]
+        return cls(within @ own, again @ own, again @ taken, within @ taken)
 
     @classmethod
     def tight(cls, mix: InstructionMix, instruction_bytes: float) -> CodeTraffic:

@@ -156,7 +156,11 @@ def test_firmware_that_sets_the_wait_states_of_its_own_clock_waits_less(tmp_path
 
 
 def test_cmsis_nn_is_immune_to_what_slows_the_reference_kernels_on_an_f469():
-    """Heim et al.: 1.22 times the cycles of an L496 with reference kernels, 1.00 with CMSIS-NN."""
+    """Heim et al.: 1.22 times the cycles of an L496 with reference kernels, 1.00 with CMSIS-NN.
+
+    Counted kernels replayed line by line: 1.00 to 1.30 by where the inner loop lies, 1.07 in the
+    mean.
+    """
     graph = mcusim.load_model("resnet-20")
     share = {}
     for runtime, build in (("tflm", "gcc-mk"), ("cmsis-nn@2020", "gcc-Ofast")):
@@ -166,8 +170,8 @@ def test_cmsis_nn_is_immune_to_what_slows_the_reference_kernels_on_an_f469():
             for found in [mcusim.estimate(graph, load_board(name), runtime, build)]
         )
         share[runtime] = f469 - l496
-    assert share["tflm"] > 0.08
-    assert 0.02 < share["cmsis-nn@2020"] < 0.06
+    assert share["tflm"] > 0.07
+    assert 0 < share["cmsis-nn@2020"] < 0.04
 
 
 @pytest.mark.parametrize(

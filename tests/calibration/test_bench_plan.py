@@ -79,7 +79,7 @@ def test_a_board_fitted_to_the_plan_s_runs_is_found_within_two_percent(tmp_path,
     found = calibrate(board, table)
     assert not found.refused
     planned = plan_bench(board, runtime)
-    assert set(found.fit.fitted) == set(planned.standard_errors)
+    assert set(found.fit.fitted) >= set(planned.standard_errors)  # what is promised, at least
     for name in found.fit.fitted:
         assert getattr(found.fit.parameters, name) == pytest.approx(hidden[name], rel=0.02), name
     stated = mcusim.load_board(board).power.active_a_per_hz
