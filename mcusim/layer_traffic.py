@@ -32,7 +32,8 @@ def code_traffic(
 
     One turn of a loop is about as long as its code. A loop that turns more often is taken to lie
     within those of its function that turn less often, and within those of other functions that
-    turn no more often than its own is called.
+    turn no more often than its own is called. Turns that are spared, which are negative, are no
+    loops.
 
     Args:
         priced: kernels, and what prices each.
@@ -52,13 +53,13 @@ def code_traffic(
         trips, levels = call.trips, enumerate(build.build.levels)
         if build.profile == build.kernel:
             for position, level in levels:
-                if count := trips.get(level, 0.0):
+                if (count := trips.get(level, 0.0)) > 0:
                     turns.append(count)
                     positions.append(position)
         else:
             for position, level in levels:
                 name, times = build.levels.get(level, (level, 1.0))
-                if count := trips.get(name, 0.0):
+                if (count := trips.get(name, 0.0)) > 0:
                     turns.append(times * count)
                     positions.append(position)
         own = turns[len(calls) :]

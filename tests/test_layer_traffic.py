@@ -104,3 +104,15 @@ def test_without_kernels_nothing_is_fetched():
     build = closest_profile("reference/conv_2d_int8", "m4", "gcc-O3")
     still = KernelCall("Conv", "reference/conv_2d_int8", dict.fromkeys(build.build.levels, 0.0))
     assert code_traffic([(still, build)], 3.0) is None
+
+
+@pytest.mark.parametrize("board", ["nucleo-f207zg", "nucleo-g0b1re", "nucleo-f091rc"])
+def test_what_soft_float_is_spared_is_no_loop_that_waits_for_code(board):
+    """Without an FPU, products with a zero are calls of negative turns: no time was negative."""
+    for runtime in ("tflm", "dnnruntime"):
+        found = mcusim.estimate(
+            mcusim.load_model("resnet-8:float32"), mcusim.load_board(board), runtime
+        )
+        for layer in found.layers:
+            assert layer.cycles_by_cause.fetch >= 0
+            assert layer.latency_s > 0
