@@ -12,6 +12,8 @@ import mcusim
 from mcusim.alternatives import alternatives
 from mcusim.cli import commands
 from mcusim.errors import InputError
+from mcusim.experiments.heim_builds import mixed
+from mcusim.tflite import write
 
 
 def test_every_runtime_has_an_estimate_or_a_reason() -> None:
@@ -90,6 +92,16 @@ def test_the_command_prints_the_table_and_saves_it(tmp_path: Path) -> None:
     by_name = {row["runtime"]: row for row in content["alternatives"]}
     assert by_name["dnnruntime"]["estimate"]["latency_s"] > 0
     assert by_name["utensor"]["estimate"] is None
+
+
+def test_a_model_that_nothing_runs_is_an_error(tmp_path: Path) -> None:
+    """A float32 network with int8 weights in its dense layers, on a core without q7 kernels."""
+    path = tmp_path / "mixed.tflite"
+    path.write_bytes(write(mixed("lenet-5:float32")))
+    arguments = ["run", str(path), "--board", "raspberry-pi-pico", "--runtime", "all"]
+    result = CliRunner().invoke(commands, arguments, standalone_mode=False)
+    assert "no runtime runs it" in result.output
+    assert result.return_value == 2
 
 
 def test_what_needs_one_runtime_is_a_usage_error() -> None:

@@ -113,8 +113,7 @@ def command(
         )
         if any(option is not None for option in one_only):
             raise click.UsageError("--runtime all takes --build, --clock, --fpu and --json only")
-        _all_runtimes(model, board, build, clock, fpu, json_file)
-        return 0
+        return 0 if _all_runtimes(model, board, build, clock, fpu, json_file) else 2
     if period is None and (battery is not None or rest is not None):
         raise click.UsageError(f"--{'battery' if battery else 'rest'} needs --period")
     with console.progress(f"loading {model}"):
@@ -161,8 +160,8 @@ def _all_runtimes(
     clock: float | None,
     fpu: bool | None,
     json_file: Path | None,
-) -> None:
-    """Every runtime beside the others, and why some cannot run the model."""
+) -> bool:
+    """Every runtime beside the others, and why some cannot run the model; whether any can."""
     from rich.text import Text
 
     import mcusim
@@ -174,10 +173,11 @@ def _all_runtimes(
         graph, found_board = mcusim.load_model(model), mcusim.load_board(board)
         found = alternatives(graph, found_board, build, clock_hz=clock, fpu=fpu)
     rate_hz = clock or found_board.clock.default_hz
+    runs = any(alternative.estimate for alternative in found)
     console.show(
         f"{graph.name} on {found_board.name} ({found_board.core.name}, {rate_hz / 1e6:g} MHz), "
         f"{build}",
-        alternatives_table(found),
+        alternatives_table(found) if runs else "no runtime runs it",
         *note_lines(found),
         *refusal_lines(found),
         *(Text(f"! {warning}") for warning in (_untrained(graph),) if warning),
@@ -185,6 +185,7 @@ def _all_runtimes(
     if json_file:
         content = json.dumps(alternatives_dict(found), indent=1, allow_nan=False) + "\n"
         write_whole(json_file, lambda file: file.write(content.encode()))
+    return runs
 
 
 def _untrained(graph: Graph) -> str:
