@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mcusim.cli import console
+from mcusim.cli.execution_files import save_json, save_traces
 from mcusim.cli.quantities import frequency, number
+from mcusim.report.numbers import milli
 
 if TYPE_CHECKING:
     from mcusim.emulator.layers import LayerWatch
@@ -43,11 +44,17 @@ class _Address(click.ParamType[int]):
 def _allowed(
     ctx: click.Context, param: click.Parameter, given: tuple[str, ...]
 ) -> Mapping[str, Path]:
-    """Files that the firmware may open: ``NAME=FILE``, or ``FILE`` by its own name."""
-    files = {}
+    """Files that the firmware may open, by the names that it opens them by: ``NAME=FILE``."""
+    files: dict[str, Path] = {}
     for text in given:
-        name, is_pair, path = text.partition("=")
-        files[name] = Path(path if is_pair else name)
+        name, _, file = text.partition("=")
+        if not (name and file):
+            raise click.BadParameter(f"{text!r} is not a name and a file such as log.txt=/tmp/log")
+        if name in files:
+            raise click.BadParameter(f"{name!r} is given two files")
+        if Path(file).is_dir():
+            raise click.BadParameter(f"{file} is a directory")
+        files[name] = Path(file)
     return files
 
 
@@ -107,6 +114,9 @@ def command(
 
     if arguments_file and not function:
         raise click.UsageError("--args needs --call")
+    for file in (json_file, trace_file, speedscope_file):
+        if file and not file.absolute().parent.is_dir():  # before the run, and not after it
+            raise click.UsageError(f"{file}: its directory is not there")
     machine = power_on(
         load_image(elf, base),
         mcusim.load_board(board),
@@ -130,10 +140,10 @@ def command(
     _show(machine, found)
     _show_layers(machine, watch, layers)
     if json_file:
-        _save_json(machine, found, result, layers, json_file)
+        save_json(machine, found, result, layers, json_file)
     if trace_file or speedscope_file:
-        _save_traces(machine, found, watch, trace_file, speedscope_file)
-    return _exit_code(machine, stop)
+        save_traces(machine, found, watch, trace_file, speedscope_file)
+    return _exit_code(machine, stop, is_call=bool(function))
 
 
 def _call(
@@ -145,17 +155,22 @@ def _call(
 ) -> tuple[Stop, dict[str, Any]]:
     """Run one function; gives what it returned and left in its buffers, JSON-ready."""
     from mcusim.emulator.call_files import CallFile, load_call_file
+    from mcusim.emulator.calls import NotReturnedError
     from mcusim.emulator.machine import Stop, StopReason
 
     given = load_call_file(arguments_file) if arguments_file else CallFile((), "int32", {})
-    result = machine.call(
-        function,
-        *given.arguments,
-        returns=given.returns,
-        max_seconds=max_seconds,
-        max_instructions=max_instructions,
-    )
     said: dict[str, Any] = {"function": function, "returned": None, "buffers": {}}
+    try:
+        result = machine.call(
+            function,
+            *given.arguments,
+            returns=given.returns,
+            max_seconds=max_seconds,
+            max_instructions=max_instructions,
+        )
+    except NotReturnedError as error:
+        console.show(f"{function} did not return")
+        return error.stop, said
     if result.value is not None:
         said["returned"] = result.value.item()
         console.show(f"{function} returned {result.value}")
@@ -195,15 +210,14 @@ def _show(machine: Machine, found: Execution) -> None:
     share = waiting / found.cycles if found.cycles else 0.0
     energy_low, energy_high = found.energy_interval_j
     console.show(
-        f"time      {1e3 * found.latency_s:.6g} ms ({1e3 * low:.4g} to {1e3 * high:.4g} ms, 90 %)",
-        f"energy    {1e3 * found.energy_j:.4g} mJ ({1e3 * energy_low:.4g} to "
-        f"{1e3 * energy_high:.4g} mJ)",
+        f"time      {milli(found.latency_s, 6)} ms ({milli(low)} to {milli(high)} ms, 90 %)",
+        f"energy    {milli(found.energy_j)} mJ ({milli(energy_low)} to {milli(energy_high)} mJ)",
         f"executed  {found.instructions:,.0f} instructions, {found.cycles:,.0f} cycles, "
         f"{100 * share:.1f} % of them waiting for memory",
     )
     if found.sleep_s:
-        drawn = "" if found.sleep_j is None else f", {1e3 * found.sleep_j:.4g} mJ"
-        console.show(f"asleep    {1e3 * found.sleep_s:.6g} ms{drawn}")
+        drawn = "" if found.sleep_j is None else f", {milli(found.sleep_j)} mJ"
+        console.show(f"asleep    {milli(found.sleep_s, 6)} ms{drawn}")
     detail = f": {stop.detail}" if stop.detail else ""
     console.show(f"stopped   {stop.reason.value}{detail}")
     if stop.fault is not None:
@@ -221,7 +235,7 @@ def _handled_faults(machine: Machine, stop: Stop) -> list[str]:
     first = handled[0]
     by = f" in {first.handler}" if first.handler else ""
     lines = [
-        f"! the firmware handled a fault at {1e3 * first.time_s:.4g} ms as {first.exception}{by}: "
+        f"! the firmware handled a fault at {milli(first.time_s)} ms as {first.exception}{by}: "
         f"{first.detail}",
         *first.lines(),
     ]
@@ -259,7 +273,7 @@ def _show_layers(machine: Machine, watch: LayerWatch, found: Estimate | None) ->
     console.show(
         "",
         f"first of {len(watch.inferences)} inferences, at "
-        f"{1e3 * first.start_cycles / machine.clock_hz:.4g} ms, took {1e3 * took_s:.6g} ms",
+        f"{milli(first.start_cycles / machine.clock_hz)} ms, took {milli(took_s, 6)} ms",
     )
     if found is not None:
         console.show(layer_table(found, console.terminal_width()))
@@ -268,7 +282,7 @@ def _show_layers(machine: Machine, watch: LayerWatch, found: Estimate | None) ->
         took_s = (layer.end_cycles - layer.start_cycles) / machine.clock_hz
         console.show(
             f"  {layer.index:3}  {plain_name(layer.function.name):40} "
-            f"{layer.counts.mix().total:14,.0f} instructions {1e3 * took_s:12.6g} ms"
+            f"{layer.counts.mix().total:14,.0f} instructions {milli(took_s, 6):>12} ms"
         )
 
 
@@ -291,9 +305,9 @@ def _function_table(found: Execution) -> Any:
             f"{part.cycles:,.0f}",
             f"{cause.fetch:,.0f}",
             f"{cause.data + cause.working:,.0f}",
-            f"{1e3 * part.latency_s:.4g}",
+            milli(part.latency_s),
             f"{100 * part.cycles / found.cycles:.1f} %",
-            f"{1e3 * part.energy_j:.4g}",
+            milli(part.energy_j),
         )
     if (rest := len(found.functions) - _FUNCTIONS_SHOWN) > 0:
         table.add_row(Text(f"{rest} more"))
@@ -323,66 +337,10 @@ def _unknown_registers(machine: Machine, stop: Stop) -> list[str]:
     return lines
 
 
-def _save_json(
-    machine: Machine,
-    found: Execution,
-    result: Mapping[str, Any],
-    layers: Estimate | None,
-    path: Path,
-) -> None:
-    from mcusim.cli.output_files import write_whole
-
-    content = found.to_dict()
-    content["output"] = [
-        {
-            "channel": said.channel,
-            "text": said.data.decode("utf-8", "replace"),
-            "time_s": said.cycles / machine.clock_hz,
-        }
-        for said in machine.outputs
-    ]
-    content["unknown_registers"] = [
-        {
-            "address": access.address,
-            "reads": access.reads,
-            "writes": access.writes,
-            "accessed_by": [machine.place(at) for at in access.blocks],
-        }
-        for _, access in sorted(machine.bus.unknown.items())
-    ]
-    content["inference"] = layers and layers.to_dict()
-    content["call"] = dict(result) or None
-    fault = found.stop.fault
-    content["fault"] = fault and fault.to_dict()
-    content["handled_faults"] = [f.to_dict() for f in machine.faults if f is not fault]
-    text = json.dumps(content, indent=1) + "\n"
-    write_whole(path, lambda file: file.write(text.encode()))
-
-
-def _save_traces(
-    machine: Machine,
-    found: Execution,
-    watch: LayerWatch,
-    trace_file: Path | None,
-    speedscope_file: Path | None,
-) -> None:
-    from mcusim.cli.output_files import write_whole
-    from mcusim.emulator.traces import Timeline, perfetto, speedscope
-
-    timeline = Timeline.of(machine)
-    if not timeline.is_whole:
-        console.show("! the trace holds the beginning of the run only: there was no room for more")
-    if trace_file:
-        trace = json.dumps(perfetto(machine, timeline, found, watch))
-        write_whole(trace_file, lambda file: file.write(trace.encode()))
-    if speedscope_file:
-        flame = json.dumps(speedscope(machine, timeline))
-        write_whole(speedscope_file, lambda file: file.write(flame.encode()))
-
-
-def _exit_code(machine: Machine, stop: Stop) -> int:
+def _exit_code(machine: Machine, stop: Stop, is_call: bool) -> int:
     from mcusim.emulator.machine import StopReason
 
     if stop.reason is StopReason.INTERRUPTED:
         return 130
-    return 1 if machine.faults or stop.reason in (StopReason.FAULT, StopReason.STUCK) else 0
+    failed = is_call and stop.reason is not StopReason.RETURNED
+    return 1 if failed or machine.faults or stop.reason is StopReason.STUCK else 0

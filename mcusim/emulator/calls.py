@@ -17,7 +17,7 @@ from mcusim.emulator.memories import MemoryRegion
 from mcusim.errors import FirmwareError, InputError
 from mcusim.instruction_mix import InstructionMix
 
-__all__ = ["CallResult", "aside", "call", "copy_initial_data"]
+__all__ = ["CallResult", "NotReturnedError", "aside", "call", "copy_initial_data"]
 
 _BREAKPOINT = b"\x00\xbe"
 _PAGE = 0x1000
@@ -54,6 +54,19 @@ class CallResult:
         return self.counts.mix()
 
 
+class NotReturnedError(FirmwareError):
+    """A function that was called did not return.
+
+    Attributes:
+        stop: how it ended.
+    """
+
+    def __init__(self, image: str, function: str, stop: Stop) -> None:
+        detail = f": {stop.detail}" if stop.detail else ""
+        super().__init__(f"{image}: {function} did not return: {stop.reason.value}{detail}")
+        self.stop = stop
+
+
 def call(
     machine: Machine,
     function: str | int,
@@ -81,7 +94,7 @@ def call(
 
     Raises:
         InputError: there is no such function, or the arguments do not fit into memory.
-        FirmwareError: it did not return.
+        NotReturnedError: it did not return.
     """
     entry, name = _entry(machine, function)
     caller = _Caller(machine)
@@ -106,10 +119,7 @@ def call(
     started = machine.cycles
     stop = caller.run(entry, layout, max_seconds, max_instructions)
     if stop.reason is not StopReason.RETURNED:
-        detail = f": {stop.detail}" if stop.detail else ""
-        raise FirmwareError(
-            f"{machine.image.name}: {name} did not return: {stop.reason.value}{detail}"
-        )
+        raise NotReturnedError(machine.image.name, name, stop)
     value = None
     if kind is not None:
         data = (

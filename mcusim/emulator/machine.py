@@ -27,6 +27,7 @@ from mcusim.emulator.memories import Memories
 from mcusim.emulator.outcomes import Output, Stop, StopReason, Transcript
 from mcusim.emulator.timing import BlockPricing
 from mcusim.emulator.traps import Traps
+from mcusim.errors import InputError
 
 if TYPE_CHECKING:
     from mcusim.emulator.arguments import Argument
@@ -80,12 +81,15 @@ class Machine:
 
         Raises:
             ImageError: the file is no firmware.
-            InputError: Unicorn has no such core, the board does not say where its memories lie,
-                or the image does not fit into them.
+            InputError: the board does not run at this clock or does not say where its memories lie,
+                Unicorn has no such core, or the image does not fit.
         """
         self.image = image if isinstance(image, Image) else load_image(image)
-        self.board = board
-        self.clock_hz = float(clock_hz or board.clock.default_hz)
+        self.board, clock = board, board.clock
+        self.clock_hz = float(clock.default_hz if clock_hz is None else clock_hz)
+        if not clock.min_hz <= self.clock_hz <= clock.max_hz:
+            can = f"{clock.min_hz / 1e6:g} to {clock.max_hz / 1e6:g} MHz"
+            raise InputError(f"{board.name} runs at {can}, not at {self.clock_hz / 1e6:g} MHz")
         self._core = Core(board)
         self.uc = self._core.uc
         self._pc = CoreRegisters(self.uc, (_PC,))
@@ -328,7 +332,8 @@ class Machine:
         now = self.cycles
         self._limit = limit
         if limit is not None and now >= limit:
-            return Stop(StopReason.TIME_LIMIT, f"after {now / self.clock_hz:g} s")
+            said = f"{now / self.clock_hz:.9f}".rstrip("0").rstrip(".")
+            return Stop(StopReason.TIME_LIMIT, f"after {said} s")
         left = math.inf if count is None else count - self.counter.instructions
         if left <= 0:
             said = f"after {self.counter.instructions:,} instructions"

@@ -6,12 +6,14 @@ import json
 import struct
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 pytest.importorskip("unicorn")
 
 from mcusim.cli.exec import command
+from mcusim.errors import InputError
 from tests.emulator.thumb import BASE, STACK, halfwords
 
 #: 50 x 64 turns of a dot product, then an exit by semihosting.
@@ -115,3 +117,60 @@ def test_a_fault_that_the_firmware_handled_is_told_too(tmp_path: Path) -> None:
     content = json.loads(saved.read_text())
     assert content["fault"] is None
     assert content["handled_faults"][0]["status"]["bfar"] == 0x7000_0000
+
+
+@pytest.mark.parametrize("given", ["x", "x=", "=x", "x=."])
+def test_a_file_has_a_name_and_a_place(binary: Path, given: str) -> None:
+    with pytest.raises(click.BadParameter):
+        run(str(binary), "--base", "0", "--board", "nrf52840-dk", "--file", given)
+
+
+def test_a_name_has_one_file(binary: Path) -> None:
+    with pytest.raises(click.BadParameter, match="'a' is given two files"):
+        run(
+            *(str(binary), "--base", "0", "--board", "nrf52840-dk"),
+            *("--file", "a=1", "--file", "a=2"),
+        )
+
+
+@pytest.mark.parametrize("option", ["--json", "--trace", "--speedscope"])
+def test_a_directory_that_is_not_there_is_told_before_the_run(binary: Path, option: str) -> None:
+    with pytest.raises(click.UsageError, match="its directory is not there"):
+        run(str(binary), "--base", "0", "--board", "nrf52840-dk", option, "/nowhere/x.json")
+
+
+def test_a_clock_that_the_board_has_not_is_refused(binary: Path) -> None:
+    for clock in ("0", "10GHz"):
+        with pytest.raises(InputError, match="runs at 64 to 64 MHz, not at"):
+            run(str(binary), "--base", "0", "--board", "nrf52840-dk", "--clock", clock)
+
+
+def test_long_times_are_written_out(tmp_path: Path) -> None:
+    """200 s are not 2e+05 ms, and some nanoseconds not 1.56e-07 s."""
+    path = tmp_path / "sleeps.bin"
+    # SysTick at its longest; wfi; b: the core sleeps but for the reloads.
+    code_bytes = halfwords(
+        *(0x4805, 0x4906, 0x6041, 0x2100, 0x6081, 0x2107, 0x6001, 0xBF30, 0xE7FD, 0x4770),
+        *(0x0000, 0x0000, 0xE010, 0xE000, 0xFFFF, 0x00FF),
+    )
+    vectors = [STACK, BASE | 1, *([0] * 13), BASE + 18 | 1]
+    path.write_bytes(struct.pack("<16I", *vectors) + code_bytes)
+    base = (str(path), "--base", "0", "--board", "nrf52840-dk", "--max-seconds")
+    _, said = run(*base, "200")
+    assert "asleep    200,0" in said
+    assert "e+" not in said
+    _, said = run(*base, "1e-9")
+    assert "e-0" not in said
+
+
+def test_a_called_function_that_faults_shows_its_registers(tmp_path: Path) -> None:
+    """movs r0, #7; lsls r0, r0, #28; ldr r1, [r0]: called by its address's symbol in an ELF."""
+    from mcusim.emulator.calls import NotReturnedError
+    from tests.emulator.thumb import machine_with
+
+    machine = machine_with(halfwords(0x2007, 0x0700, 0x6801, 0x4770))
+    with pytest.raises(NotReturnedError, match="did not return: fault: read where") as raised:
+        machine.call(BASE)
+    fault = raised.value.stop.fault
+    assert fault is not None
+    assert (fault.registers["r0"], fault.registers["pc"]) == (0x7000_0000, BASE + 4)
