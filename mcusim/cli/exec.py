@@ -106,6 +106,7 @@ def command(
     ELF is an ELF, Intel HEX or UF2 file, or a raw binary with its --base.
     """
     import mcusim
+    from mcusim.emulator.executed_model import models_within
     from mcusim.emulator.firmware import power_on
     from mcusim.emulator.images import load_image
     from mcusim.emulator.layers import LayerWatch
@@ -125,7 +126,8 @@ def command(
         files=files,
     )
     machine.heard = _print_output
-    watch = LayerWatch(machine)
+    model = next(models_within(machine), None)
+    watch = LayerWatch(machine, operators=None if model is None else len(model.main.operators))
     if trace_file or speedscope_file:
         record(machine)
     result: dict[str, Any] = {}
@@ -139,6 +141,11 @@ def command(
     layers = _layers(machine, watch)
     _show(machine, found)
     _show_layers(machine, watch, layers)
+    if model is not None and not watch.knows_operators:
+        console.show(
+            f"! {found.image} holds a model and no symbols of TFLite Micro's operators, so that "
+            "time is not told by layer: build it without stripping them"
+        )
     if json_file:
         save_json(machine, found, result, layers, json_file)
     if trace_file or speedscope_file:

@@ -150,7 +150,7 @@ def compare(
         FirmwareError: the firmware does not tell its operators by symbols, ends before an
             inference does, or runs other operators.
     """
-    watch = LayerWatch(machine, pauses=True)
+    watch = LayerWatch(machine, pauses=True, operators=len(graph.main.nodes))
     if not watch.knows_operators:
         raise FirmwareError(
             f"{machine.image.name}: has no symbols of TFLite Micro's operators; "

@@ -54,6 +54,7 @@ def power_on(
     elif peripherals is not None:
         table = load_chip(peripherals, over=table)
     machine, chip = boot_machine(image, board, table=table, clock_hz=clock_hz, files=files)
+    machine.refused_files = chip.semihosting.refused
     _listen(machine, chip)
     return machine
 

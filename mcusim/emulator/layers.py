@@ -16,15 +16,18 @@ from mcusim.errors import FirmwareError
 
 __all__ = ["Inference", "LayerRun", "LayerWatch", "TensorBytes", "run_inference", "tensor"]
 
+#: What optimizing at link time adds to the names of functions that were local to a file.
+_MOVED = r"(?:\.(?:lto_priv|llvm)\.\d+)*$"
 #: ``TfLiteStatus f(TfLiteContext*, TfLiteNode*)``: what an operator is invoked by.
-_OPERATOR = re.compile(r"^_Z.*P13TfLiteContextP10TfLiteNode$")
+_OPERATOR = re.compile(r"^_Z.*P13TfLiteContextP10TfLiteNode" + _MOVED)
 _COMPUTES = re.compile(r"Eval|Invoke")
-_INVOKE = re.compile(r"^_ZN6tflite16MicroInterpreter6InvokeEv$")
-_CALLER = re.compile(r"Invoke(Subgraph)?")
+_INVOKE = re.compile(r"^_ZN6tflite16MicroInterpreter6InvokeEv" + _MOVED)
+#: What calls operators: the interpreter, or what the interpreter was inlined into.
+_CALLER = re.compile(r"Invoke(Subgraph)?|^(?!_ZN?K?6tflite)")
 #: A profiler that the interpreter tells of each operator: what lies between is the operator's, as
 #: it was counted for the kernel profiles.
-_BEGIN = re.compile(r"^_ZN.*10BeginEventEPKc$")
-_END = re.compile(r"^_ZN.*8EndEventE[mj]$")
+_BEGIN = re.compile(r"^_ZN.*10BeginEventEPKc" + _MOVED)
+_END = re.compile(r"^_ZN.*8EndEventE[mj]" + _MOVED)
 #: Inferences watched, after which a run is as quick as without.
 _MOST_INFERENCES = 16
 _GET_INPUT = "_ZN6tflite5micro12GetEvalInputEPK13TfLiteContextPK10TfLiteNodei"
@@ -110,8 +113,18 @@ class LayerWatch:
 
     PAUSED = "an operator has returned"
 
-    def __init__(self, machine: Machine, *, pauses: bool = False) -> None:
-        """Begin to watch; costs nothing in firmware that has no such symbols."""
+    def __init__(
+        self, machine: Machine, *, pauses: bool = False, operators: int | None = None
+    ) -> None:
+        """Begin to watch; costs nothing in firmware that has no such symbols.
+
+        Args:
+            machine: whose firmware it is.
+            pauses: see above.
+            operators: of the model, if it is known: where ``Invoke`` was inlined and has no symbol,
+                an inference ends with the last of them.
+        """
+        self._last = operators
         self.inferences: list[Inference] = []
         self.pauses = pauses
         self._machine = machine
@@ -220,6 +233,8 @@ class LayerWatch:
             )
         )
         inference.end_cycles = machine.cycles
+        if not self._invokes and len(inference.layers) == self._last:
+            inference.is_complete = True
         if self.pauses:
             machine.halt(Stop(StopReason.PAUSED, self.PAUSED))
 

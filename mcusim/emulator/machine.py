@@ -60,6 +60,7 @@ class Machine:
         bus: which peripheral answers at which address.
         faults: those that code ran into, whether its handlers dealt with them or not; the first of
             them where there are very many.
+        refused_files: names of files that it asked for and may not open.
         heard: takes each thing that the firmware says at once, if it is set.
         sleep_cycles: cycles since reset that the core was waiting for an interrupt.
         sleeps: begin and end of each such time, if it is a list.
@@ -106,6 +107,7 @@ class Machine:
         self.counter.install(self.uc)
         self._transcript = Transcript()
         self.faults: list[FaultReport] = []
+        self.refused_files: list[str] = []
         self.heard: Callable[[Output], None] | None = None
         self.sleep_cycles = 0.0
         self.sleeps: list[tuple[float, float]] | None = None

@@ -169,6 +169,13 @@ def _warnings(machine: Machine) -> Iterable[str]:
             f"uncalibrated board: no measured run of {board.name} has been fitted; measured time "
             f"may be {low:.2g} to {high:.2g} times the prediction (90 %)"
         )
+    if not machine.image.functions:
+        yield (
+            f"{machine.image.name} has no symbols of functions, so that time is not told by "
+            "function: it was stripped, or its format has none"
+        )
+    for name in machine.refused_files:
+        yield f"the firmware asked for the file {name!r}, which it was not allowed: see --file"
     undecoded = sum(block.undecoded for block in machine.counter.blocks)
     if undecoded:
         yield f"{undecoded} instructions are unknown to the disassembler and priced as arithmetic"

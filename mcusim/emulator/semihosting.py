@@ -121,7 +121,8 @@ class Semihosting:
         if name == _CONSOLE:
             self._open[handle] = None
         elif name not in self.files:
-            self.refused.append(name)
+            if len(self.refused) < _MOST_FILES and name not in self.refused:
+                self.refused.append(name)
             return self._fail(_PERMISSION_DENIED)
         else:
             # Unbuffered: a run that is cut short has written what the guest wrote.

@@ -174,3 +174,16 @@ def test_a_called_function_that_faults_shows_its_registers(tmp_path: Path) -> No
     fault = raised.value.stop.fault
     assert fault is not None
     assert (fault.registers["r0"], fault.registers["pc"]) == (0x7000_0000, BASE + 4)
+
+
+def test_a_stripped_image_says_what_cannot_be_told(binary: Path, tmp_path: Path) -> None:
+    """A raw binary has no symbols; with a model behind its code, neither functions nor layers."""
+    from mcusim.tflite import write
+    from mcusim.zoo import build
+
+    path = tmp_path / "model.bin"
+    path.write_bytes(binary.read_bytes().ljust(0x200, b"\0") + write(build("lenet-5")))
+    _, said = run(str(path), "--base", "0", "--board", "nrf52840-dk", "--max-instructions", "1000")
+    said = " ".join(said.split())
+    assert "model.bin has no symbols of functions, so that time is not told by function" in said
+    assert "holds a model and no symbols of TFLite Micro's operators, so that time" in said

@@ -63,6 +63,23 @@ def test_an_inference_pauses_behind_each_operator(machine: Machine) -> None:
     assert watch.inferences[0].counts.mix().total == 36
 
 
+def test_operators_are_told_where_the_linker_optimized() -> None:
+    """Local functions have other names then, and the interpreter is part of main."""
+    symbols = (
+        Symbol(BASE, 22, "main", "function"),
+        Symbol(BASE + 0x16, 8, _FIRST + ".lto_priv.0", "function"),
+        Symbol(BASE + 0x1E, 12, _SECOND + ".lto_priv.12", "function"),
+        Symbol(BASE + 0x2A, 4, "helper", "function"),
+    )
+    machine = machine_with(_CODE, "m4", *symbols)
+    watch = LayerWatch(machine, operators=2)
+    machine.run()
+    (inference,) = watch.inferences
+    assert inference.is_complete
+    assert [layer.counts.mix().total for layer in inference.layers] == [22, 8]
+    assert plain_name(_FIRST + ".lto_priv.0") == "tflite::ConvEval"
+
+
 def test_what_is_run_aside_leaves_no_trace(machine: Machine) -> None:
     alone = machine_with(_CODE, "m4", *_SYMBOLS)
     alone.run()
