@@ -177,10 +177,10 @@ _REMARKS = (
     "filters, no padding, and shortcuts of 5x5 convolutions, none of which the table prints.",
     "LeNet in uint8 on the Arduino takes 18.84 ms at 99.18 % and 18.79 ms at 99.7 %, while its "
     "float32 form there, and both on the Pico, halve from one to the other. Against the second our "
-    "time is 20 % long, like all uint8 rows of that board (9 to 20 %: 1.5 cycles for each of our "
-    "instructions, 1.3 published); against the first it is 81 % long, and the published time is "
-    "0.83 cycles for each instruction, which a Cortex-M4 cannot do. We take the two rows to be of "
-    "one model.",
+    "time is long by about a sixth, like those of all networks of that board with pruned "
+    "structures (1.5 cycles for each of our instructions where 1.3 to 1.4 were published); against "
+    "the first by four fifths, and the published time is 0.83 cycles for each instruction, which a "
+    "Cortex-M4 cannot do. We take the two rows to be of one model.",
     "LeNet pruned by elements likewise takes 392 ms in uint8 on the Pico at 95 % and at 97 %: "
     "either the two are one model, or what is sparse does not matter there. The range holds both a "
     "network of sparse layers only and one whose convolutions are dense.",
@@ -193,7 +193,7 @@ _REMARKS = (
     "published times and tell little more; calls of onnxruntime and of Linux, which dominate the "
     "smallest networks, are in none of them.",
     "How TF-Micro was compiled for the Arduino is not said. With the kernels of CMSIS-NN at -Os, "
-    "as the Arduino IDE builds the library, our times of the two quantized AlexNets are 5 and 9 % "
-    "short of the published ones; its float32 kernels take twice the published time at -Os and "
+    "as the Arduino IDE builds the library, our times of the two quantized AlexNets are within "
+    "a tenth of the published ones; its float32 kernels take twice the published time at -Os and "
     "half of it at -O3.",
 )

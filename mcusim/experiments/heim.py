@@ -78,17 +78,13 @@ def reproduce() -> Reproduction:
 
 
 _REMARKS = (
-    "The F7's LeNet, which is mostly calls and loops of few turns, is predicted too fast while its "
-    "ResNet, mostly SIMD products, is too slow: one scale serves both. The Cortex-M7 issues two "
-    "instructions at a time where they suit; how often they do differs between kernels, and one "
-    "share for each class of instructions holds the mean.",
     "Reference kernels (CMSIS-NN off) have no prediction of their own: the vendored code was "
     "counted, and the published times lie below one cycle for each of its instructions. A range "
     "over builds of today's reference kernels is given, and no error is claimed for it. On the F7 "
     "even that range ends above the published int8 times.",
     "The swept layers of figures 4 and 5 and of table 4 are those of the notebooks that the "
-    "authors published. Their gains of up to 7.7 % for one filter more are met to a tenth of a "
-    "percentage point; no row of them is in any fit. That each 16 inputs of a dense layer fall "
+    "authors published. Their gains of up to 7.7 % for one filter more are met within a few tenths "
+    "of a percentage point; no row of them is in any fit. That each 16 inputs of a dense layer fall "
     "into two distinct clusters is not reproduced: our times rise evenly from one multiple of 16 "
     "to the next.",
     "Accuracies of tables 5.5 to 5.7 belong to trained weights on MNIST and CIFAR-10. "
