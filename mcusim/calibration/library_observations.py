@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import chain
 
-import numpy as np
-
 from mcusim.calibration.counted import CountedSet, build_of, vector_of
 from mcusim.calibration.library_fit import Observation
 from mcusim.calibration.library_rows import LibrarySet
@@ -40,7 +38,7 @@ _DATA_DECIDES = ("ADD", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MUL", "SOFTMAX")
 
 #: Layers that run loops which their levels do not tell apart: with rows of ours in the fit, others
 #: that are kept out are predicted worse.
-_WITHOUT_OURS = ("TFLM FULLY_CONNECTED i16", "TFLM MAXIMUM f32", "TFLM MINIMUM f32")
+_WITHOUT_OURS = ("TFLM FULLY_CONNECTED i16",)
 
 #: How tables of errors write the type of an operator.
 _SHORT: Mapping[DType, str] = {
@@ -102,8 +100,6 @@ def tflm_observations(counted: CountedSet) -> Iterator[tuple[Generation, Observa
     refused = {name for name, node in nodes.items() if _is_refused(node)}
     with_data = chain(counted.models_with_data(_DATA_DECIDES), own_models_with_data(_DATA_DECIDES))
     given = {name: graph.main.node(0) for name, graph in with_data}
-    reference = chain(counted.single_operators(), own_rows())
-    alone = {(row.id, row.build): row.vector for row in reference}
     ours = own_rows("cmsis")
     names = {row.id for row in ours}
     for row in chain(counted.single_operators("cmsis"), ours):
@@ -117,15 +113,11 @@ def tflm_observations(counted: CountedSet) -> Iterator[tuple[Generation, Observa
             kind = f"TFLM {row.operator} {_SHORT[nodes[row.id].outputs[0].dtype]}"
             if kind in _WITHOUT_OURS and row.id in names:
                 continue
-            vector, functions = row.vector, row.top_functions
-            if any(_is_reference(call) for call in calls):
-                # What the glue adds to the reference kernel: the same model without the library.
-                vector, functions = np.maximum(vector - alone[row.id, row.build], 0.0), ""
-                calls = tuple(call for call in calls if not _is_reference(call))
-                expected = tuple(call for call in expected if not _is_reference(call))
             yield (
                 "2026",
-                Observation(row.id, kind, row.build, calls, expected, vector, functions),
+                Observation(
+                    row.id, kind, row.build, calls, expected, row.vector, row.top_functions
+                ),
             )
     for generation, observation in network_observations(counted):
         if generation == "2020":
@@ -139,10 +131,6 @@ def _is_refused(node: Node) -> bool:
     except McusimError:
         return True
     return False
-
-
-def _is_reference(call: KernelCall) -> bool:
-    return call.profile.startswith("reference/")
 
 
 def network_observations(counted: CountedSet) -> Iterator[tuple[Generation, Observation]]:

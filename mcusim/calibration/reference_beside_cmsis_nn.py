@@ -37,18 +37,6 @@ __all__ = ["fit_reference_beside_cmsis_nn", "main"]
 #: Of fewer models the build without CMSIS-NN tells more than a fit of their own: kept out of it,
 #: they are predicted worse than by the reference profile.
 _ENOUGH_MODELS = 15
-#: Kept out, these are predicted no better by a fit of their own, however many models there are.
-_AS_WITHOUT = frozenset(
-    f"reference/{name}"
-    for name in (
-        "mul_float32",
-        "mul_int8",
-        "pad_float32",
-        "softmax_float32",
-        "svdf_float32",
-        "transpose_conv_float32",
-    )
-)
 
 
 def fit_reference_beside_cmsis_nn(counted: CountedSet) -> list[FitResult]:
@@ -69,9 +57,7 @@ def fit_reference_beside_cmsis_nn(counted: CountedSet) -> list[FitResult]:
     return [
         replace(fit, profile=fit.profile.replace("reference/", "cmsis_nn/reference_"))
         for fit in fits
-        if fit.operator in CMSIS_NN_KERNELS
-        and len(fit.sample.ids) > _ENOUGH_MODELS
-        and fit.profile not in _AS_WITHOUT
+        if fit.operator in CMSIS_NN_KERNELS and len(fit.sample.ids) > _ENOUGH_MODELS
     ]
 
 

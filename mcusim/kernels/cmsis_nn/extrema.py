@@ -1,13 +1,13 @@
 """MAXIMUM and MINIMUM of int8 as CMSIS-NN computes them, with its own loops over two shapes.
 
-Those of other types go to TFLM's reference kernel, in a glue of CMSIS-NN's.
+Those of other types go to TFLM's reference kernel, which is compiled anew in the file of the glue.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -192,6 +192,7 @@ def _accepts(node: Node, configuration: Configuration) -> bool:
     """Only since 2026; more than four dimensions the glue does not take."""
     return (
         configuration.generation == "2026"
+        and node.output().dtype is DType.INT8
         and max(len(t.shape) for t in (node.input(0), node.input(1), node.output())) <= 4
     )
 
@@ -231,7 +232,7 @@ def _goes_astray(node: Node) -> bool:
 
 def _bind(node: Node, configuration: Configuration) -> BoundKernel:
     bound = REFERENCE[node.name].bind(node)
-    if node.output().dtype is not DType.INT8 or not _goes_astray(node):
+    if not _goes_astray(node):
         return bound
     first, second = _read_elements(node)
     elements = node.output().elements
@@ -257,8 +258,6 @@ def _bind(node: Node, configuration: Configuration) -> BoundKernel:
 
 
 def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
-    if node.output().dtype is not DType.INT8:
-        return _reference_calls(node, configuration)
     one, other, output = _shapes(node)
     function = f"arm_{node.name.lower()}_s8"
     how = "operands of one shape" if one == other else f"operands {one} and {other}"
@@ -283,22 +282,6 @@ def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
                 "dimension.missing": float(sum(4 - rank for rank in ranks)),
                 "extended": float(sum(rank < 4 for rank in ranks)),
             },
-        ),
-    )
-
-
-def _reference_calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
-    """TFLM's kernel, within a glue that prepares the shapes for the library whatever the type."""
-    dtype, output = node.output().dtype, node.output()
-    call = REFERENCE[node.name].count(node)
-    return (
-        replace(
-            call, reason=f"CMSIS-NN has no {dtype.value} kernel for it: TFLM's reference kernel"
-        ),
-        KernelCall(
-            _GLUE[node.name],
-            profile_name("glue_maximum_reference", configuration),
-            {"call": 1.0, "element": float(output.elements)},
         ),
     )
 
