@@ -84,9 +84,9 @@ _REMARKS = (
     "even that range ends above the published int8 times.",
     "The swept layers of figures 4 and 5 and of table 4 are those of the notebooks that the "
     "authors published. Their gains of up to 7.7 % for one filter more are met within a few tenths "
-    "of a percentage point; no row of them is in any fit. That each 16 inputs of a dense layer fall "
-    "into two distinct clusters is not reproduced: our times rise evenly from one multiple of 16 "
-    "to the next.",
+    "of a percentage point; no row of them is in any fit. That each 16 inputs of a dense layer "
+    "fall into two distinct clusters is not reproduced: our times rise evenly from one multiple of "
+    "16 to the next.",
     "Accuracies of tables 5.5 to 5.7 belong to trained weights on MNIST and CIFAR-10. "
     "`mcusim debug` measures them for a data set of one's own; a small network trained on "
     "scikit-learn's digits stands in.",

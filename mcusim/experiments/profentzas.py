@@ -205,8 +205,8 @@ _REMARKS = (
     "computes, bit for bit. It executes 138,488,153 instructions on MNIST and 242,491,313 on "
     "CIFAR-10, so that the published times are 1.49 and 1.51 cycles an instruction: Zephyr turns "
     "the instruction cache on. uTensor's times are 2.3 to 2.4 cycles an instruction of ours, which "
-    "lies between what they would be with the cache on (about 2.1) and off (2.6): whether Mbed OS turned "
-    "it on is not said, and its compiler was an older one.",
+    "lies between what they would be with the cache on (about 2.1) and off (2.6): whether Mbed OS "
+    "turned it on is not said, and its compiler was an older one.",
     "CMSIS-NN's firmware is published as an ELF for Conv-32 on MNIST. Its program, and what the "
     "source declares, give flash and RAM of seven networks within 2 %. Three published sizes of "
     "flash are less than the weights that must lie in them, and buffers for CIFAR-10 were sized by "
