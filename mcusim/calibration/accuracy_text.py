@@ -113,8 +113,8 @@ Rows that stay wrong by more than 8 %, and boards that other boards do not tell,
   fast, resnet-8 does not; with its own runs of other networks resnet-8 is 8 % too slow. What its
   generated code executes around the kernels is not counted, and weighs most in short networks.
   Counted binaries at -O3, replayed instruction by instruction through the 1-KiB cache of this
-  chip, wait 0.04 to 0.18 cycles an instruction more than the kernels' loops tell, as code that
-  is not executed lies between; the same at -Os agrees to 0.03.
+  chip, wait 0.01 to 0.2 cycles an instruction longer than is predicted, as code that is not
+  executed lies between; those at -Os 0.02 less to 0.06 longer.
 
 What was wrong by 8 % and is not: on the F767 lenet-5 was priced low and resnet-20 high, until a
 SMLAD issued beside a load and a taken branch took 1.5 cycles. That is chosen by these two runs and
