@@ -15,6 +15,7 @@ from mcusim.emulator.machine import Machine
 from mcusim.emulator.memories import MemoryRegion
 from mcusim.emulator.peripheral_tables import ChipTable, MemoryTable, chip_of_board
 from mcusim.emulator.peripherals import RegisterBank, Wiring
+from mcusim.emulator.protection_queries import install_protection_queries
 from mcusim.emulator.rp2040 import SingleCycleIo
 from mcusim.emulator.rp2040_rom import install_boot_rom
 from mcusim.emulator.rtt import RealTimeTransfer
@@ -140,6 +141,8 @@ def build_chip(machine: Machine, table: ChipTable, files: Mapping[str, Path] | N
     for band in bit_bands(machine):
         machine.attach(band)
     machine.attach_system(system)
+    if ids.v8m:
+        install_protection_queries(machine, registers)
     block = machine.image.symbol("_SEGGER_RTT")
     ram = [(r.address, r.size) for r in machine.memories.regions if not r.is_flash]
     rtt = RealTimeTransfer(machine.read, machine.write, block.address if block else None, ram)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from mcusim.emulator.exceptions import (
@@ -284,6 +284,11 @@ class SystemRegisters:
                 exceptions.unpend(number)
 
     # The memory protection unit (B3.5): what is written is kept, and nothing is protected.
+
+    @property
+    def mpu(self) -> Mapping[tuple[int, int], int]:
+        """What was written to it, by register and selected region."""
+        return self._mpu
 
     def _region(self, register: int) -> tuple[int, int]:
         return register, self._held.get(0xD98, 0) if register >= 0xD9C else 0
