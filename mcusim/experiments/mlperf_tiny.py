@@ -57,16 +57,15 @@ _REMARKS = (
     "Orders of boards that are not confirmed are all of the CY8CPROTO and the L4R5, two Cortex-M4. "
     "The CY8CPROTO is stated to run at 150 MHz and priced at 100 MHz, as its times over those of "
     "the L4R5 ask for; one factor on its time does not fit all networks.",
-    "The dense network (ad) with CMSIS-NN called from TVM's code is predicted too fast: its "
-    "weights stream from flash once, and the library there is one between 2022 and 2026, whose "
-    "dense kernel is priced as that of 2026.",
     "Submissions under one name of a runtime differ where their firmware does: ONNC was submitted "
     "on Mbed OS and on Zephyr, X-CUBE-AI with one bank of flash and with two. One factor holds "
     "their mean.",
+    "The runtime on the EK-RA8D1 is not stated. Its rows stand beside the kernels of CMSIS-NN for "
+    "Helium, on a board that no fit has seen: an assumption, that could be refuted and is not.",
     "TVM's own kernels were neither published nor counted, float networks of a closed runtime have "
-    "no factor, the runtime on the EK-RA6M4 and EK-RA8D1 is not stated, and the streaming wake "
-    "word is published as the duty cycle of a stream: these rows have no prediction. Benchmarks on "
-    "an NPU or on another processor are not listed.",
+    "no factor, the EK-RA6M4 has no board file and its runtime is not stated, and the streaming "
+    "wake word is published as the duty cycle of a stream: these rows have no prediction. "
+    "Benchmarks on an NPU or on another processor are not listed.",
 )
 
 

@@ -11,19 +11,33 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from mcusim.boards import Board, load_board
+from mcusim.boards import Board, board_names, load_board
 from mcusim.estimates import Estimate
 from mcusim.estimator import estimate
 from mcusim.models import load_model
 from mcusim.resources import data_path
 
-__all__ = ["CLOSED", "IN_RAM", "KNOWN", "OPEN", "UNSEEN", "Submission", "submissions"]
+__all__ = [
+    "ASSUMED",
+    "CLOSED",
+    "IN_RAM",
+    "KNOWN",
+    "OPEN",
+    "UNSEEN",
+    "Submission",
+    "submissions",
+]
 
 KNOWN = "Known runtimes"
 CLOSED = "Closed runtimes"
 IN_RAM = "Weights in RAM"
 UNSEEN = "Board that no fit has seen"
+ASSUMED = "Runtime not stated: as if of CMSIS-NN"
 OPEN = "Not predicted"
+
+#: Software that stands for one that is not stated, on boards that have a file.
+_STAND_IN = ("cmsis-nn", "gcc-O3")
+_NOT_STATED = "runtime not stated"
 
 #: Boards without a file whose chip is that of another one.
 _SAME_CHIP = {"b-u585i-iot02a": "nucleo-u575zi-q"}
@@ -101,6 +115,8 @@ class Submission:
             return OPEN
         if self.cells["status"] == "unseen":
             return UNSEEN
+        if self.cells["reason"] == _NOT_STATED:
+            return ASSUMED
         if self.weights != "flash":
             return IN_RAM
         return CLOSED if self.is_closed else KNOWN
@@ -160,12 +176,15 @@ def _priced(cells: dict[str, str]) -> Submission:
     in_ram = cells["status"] == "excluded" and cells["reason"].startswith("weights copied to RAM")
     weights = "ram" if in_ram else "flash"
     found = None
-    if in_ram or cells["status"] in ("known", "closed", "repeat", "unseen"):
+    software = cells["runtime"], cells["build"] or "closed"
+    is_assumed = cells["reason"] == _NOT_STATED and cells["board"] in board_names()
+    if is_assumed:
+        software = _STAND_IN
+    if is_assumed or in_ram or cells["status"] in ("known", "closed", "repeat", "unseen"):
         found = estimate(
             load_model(cells["model"]),
             _board(cells["board"]),
-            cells["runtime"],
-            cells["build"] or "closed",
+            *software,
             clock_hz=float(cells["clock_hz"]),
             placement={"weights": weights},
             supply_v=float(cells["supply_v"]) if cells["supply_v"] else None,
