@@ -151,7 +151,7 @@ def _operators(layers: Iterable[KeptOutLayer]) -> list[str]:
 
 def _misses(layers: Iterable[KeptOutLayer]) -> list[str]:
     lines = []
-    for (is_shared, operator), own in sorted(
+    for (is_own, operator), own in sorted(
         _by(layers, lambda layer: (not layer.is_shared, layer.operator)).items()
     ):
         missed = {
@@ -164,7 +164,7 @@ def _misses(layers: Iterable[KeptOutLayer]) -> list[str]:
                 f"{build} {_errors(members).replace(' | ', ' / ')}"
                 for build, members in missed.items()
             )
-            lines.append(f"- **{operator}**, {'our' if is_shared else 'shared'} models: {told}.")
+            lines.append(f"- **{operator}**, {'our' if is_own else 'shared'} models: {told}.")
     return ["Median / 95 % / worst:", "", *lines] if lines else ["Nothing."]
 
 
