@@ -25,6 +25,7 @@ __all__ = [
     "conformal_half_width",
     "fit_time",
     "jacobian",
+    "unexplained",
 ]
 
 _Floats = npt.NDArray[np.float64]
@@ -140,8 +141,8 @@ def fit_time(runs: Sequence[Run], start: Parameters, prior_half_width: float) ->
         InputError: SciPy is not installed.
     """
     names = _identifiable(runs, start)
-    unexplained = [_outliers(_residuals(runs, _solve(runs, start, n))) for n in names]
-    outliers = set.intersection(*unexplained)
+    strangers = [unexplained(_residuals(runs, _solve(runs, start, n))) for n in names]
+    outliers = set.intersection(*strangers)
     kept = [run for index, run in enumerate(runs) if index not in outliers]
     chosen = _choice(kept, start)
     parameters = _solve(kept, start, chosen)
@@ -263,7 +264,12 @@ def _solve(runs: Sequence[Run], start: Parameters, names: Sequence[str]) -> Para
     return parameters(found.x)
 
 
-def _outliers(residuals: _Floats) -> set[int]:
+def unexplained(residuals: _Floats) -> set[int]:
+    """Runs that no fit explains: far from all others; none where these are few.
+
+    Args:
+        residuals: float64, shape ``(runs,)``: logarithms of measured over fitted.
+    """
     if residuals.size < _LEAST_RUNS_FOR_OUTLIERS:
         return set()
     distances = np.abs(residuals - np.median(residuals))

@@ -6,12 +6,12 @@ import json
 import math
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
-from mcusim.boards import Board, load_board
+from mcusim.boards import Board, half_width, load_board
 from mcusim.calibration.bench_price import DEVICE, ExecutedBench
 from mcusim.calibration.board_fit import TimeFit, fit_time
 from mcusim.calibration.current_fit import CurrentFit, PoweredRun, fit_currents
@@ -25,6 +25,9 @@ from mcusim.calibration.priced_measurements import (
 from mcusim.errors import InputError
 
 __all__ = ["BoardCalibration", "CalibrationLine", "CurrentFit", "calibrate"]
+
+#: Two rows of the same run that are further apart, as a logarithm, contradict each other.
+_CONTRADICTORY = 0.15
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ class BoardCalibration:
     lines: tuple[CalibrationLine, ...]
     refused: str
     notes: tuple[str, ...]
+
+    @property
+    def is_of_layers(self) -> bool:
+        """Whether layers of one network are all that was measured."""
+        return len({line.measurement.model for line in self.lines}) == 1
 
     def toml(self, folder: str | Path = ".", day: date | None = None) -> str:
         """The board's file: what changed, over the base, with its evidence.
@@ -81,7 +89,11 @@ class BoardCalibration:
             name: by if name in fit.fitted else "kept: the runs do not tell it"
             for name in vars(fit.parameters)
         }
-        width = "runs left out, conformal" if fit.left_out else "the core's spread: one network"
+        width = "the core's spread: one network"
+        if fit.left_out:
+            width = "runs left out, conformal"
+            if self.is_of_layers:
+                width = "layers left out, and no less than networks left out on published boards"
         text += [
             "",
             "[calibration]",
@@ -133,7 +145,8 @@ class BoardCalibration:
             said.append("one network: nothing can be left out, and the interval stays the core's")
         else:
             said.append(
-                f"mean error on networks left out: {_percent(fit.error_after)}, "
+                f"mean error on {'layers' if self.is_of_layers else 'networks'} left out: "
+                f"{_percent(fit.error_after)}, "
                 f"before the fit {_percent(fit.error_before)}"
             )
         bounds = self.board.core.uncalibrated
@@ -195,10 +208,17 @@ def calibrate(
         for row in rows
     ]
     fit = fit_time([priced.run for priced in found], start, _half_width(held))
+    if not many and fit.left_out:
+        # What layers of one network are off by says little of another network.
+        width = max(fit.half_width, half_width("latency", "network"))
+        fit = replace(fit, half_width=width)
     lines = tuple(priced.line(fit, index, held, start) for index, priced in enumerate(found))
     notes = [_outlier_note(source.name, lines[i]) for i in fit.outliers]
+    notes += _contradictions(source.name, lines)
     current = _current(held, found)
-    notes += [*(current.notes if current else ()), *source.notes]
+    if current:
+        notes += [*_energy_notes(source.name, rows, current), *current.notes]
+    notes += source.notes
     refused = _refusal(held, fit, lines)
     return BoardCalibration(held, str(board), source, fit, current, lines, refused, tuple(notes))
 
@@ -262,10 +282,38 @@ def _outlier_note(file: str, line: CalibrationLine) -> str:
     )
 
 
-def _bounds(half_width: float, evidence: str) -> tuple[str, str]:
+def _contradictions(file: str, lines: Sequence[CalibrationLine]) -> Iterator[str]:
+    """Pairs of rows that measured the same and differ by more than any repetition does."""
+    first: dict[Hashable, Measurement] = {}
+    for line in lines:
+        run = line.measurement
+        same = first.setdefault(
+            (run.model, run.layer, line.software, line.clock_hz, run.weights), run
+        )
+        ratio = run.latency_s / same.latency_s
+        if abs(math.log(ratio)) > _CONTRADICTORY:
+            yield (
+                f"{run.place(file)}: {_name(run)} takes {ratio:.3g} times what it takes in "
+                f"{same.place(file)}, with the same software and clock: one of them was "
+                "measured otherwise"
+            )
+
+
+def _energy_notes(file: str, rows: Sequence[Measurement], current: CurrentFit) -> Iterator[str]:
+    with_energy = [row for row in rows if row.energy_j is not None]
+    for index, ratio in current.outliers:
+        row = with_energy[index]
+        yield (
+            f"{row.place(file)}: no current explains {_name(row)} drawing {ratio:.3g} times the "
+            "fitted power; it is kept in the interval: check its energy, supply and what else "
+            "the meter saw"
+        )
+
+
+def _bounds(width: float, evidence: str) -> tuple[str, str]:
     # Rounded outwards, so that no digit makes the interval narrower.
-    low = math.floor(math.exp(-half_width) * 1e4) / 1e4
-    high = math.ceil(math.exp(half_width) * 1e4) / 1e4
+    low = math.floor(math.exp(-width) * 1e4) / 1e4
+    high = math.ceil(math.exp(width) * 1e4) / 1e4
     return (
         f"measured_over_predicted_low = {low:.4f}    # {evidence}",
         f"measured_over_predicted_high = {high:.4f}    # {evidence}",

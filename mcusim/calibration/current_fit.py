@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcusim.boards import Power
-from mcusim.calibration.board_fit import conformal_half_width
+from mcusim.calibration.board_fit import conformal_half_width, unexplained
 
 __all__ = ["CurrentFit", "PoweredRun", "fit_currents"]
 
@@ -53,12 +53,15 @@ class CurrentFit:
         half_width: of the logarithm's 90 % interval of active power.
         runs: how many tell an energy.
         notes: what could not be used, and why.
+        outliers: indices of the runs whose power no current explains, and how many times the
+            fitted power it is.
     """
 
     values: dict[str, float]
     half_width: float
     runs: int
     notes: tuple[str, ...] = ()
+    outliers: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,9 @@ def fit_currents(power: Power, runs: Sequence[PoweredRun], half_width: float) ->
         if fitted.active_a or power.active_a:
             values["active_a"] = fitted.active_a
     rest, said = _rest(power, runs)
-    return CurrentFit(values | rest, half_width, len(runs), (*notes, *said))
+    ratios = np.array([fitted.log_ratio(power, run) for run in runs])
+    outliers = tuple((at, math.exp(ratios[at])) for at in sorted(unexplained(ratios)))
+    return CurrentFit(values | rest, half_width, len(runs), (*notes, *said), outliers)
 
 
 def _current(power: Power, run: PoweredRun) -> float:

@@ -243,6 +243,11 @@ def _check_header(file: str, names: tuple[str, ...] | list[str] | object) -> Non
     found = [str(name).strip() for name in names] if isinstance(names, (list, tuple)) else []
     for name in found:
         if name not in COLUMNS:
+            if ";" in name:
+                raise InputError(
+                    f"{file}, line 1: cells are separated by ';', where ',' is read; save it with "
+                    "commas between cells and a point in numbers"
+                )
             close = difflib.get_close_matches(name, COLUMNS, n=1, cutoff=0.6)
             hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(COLUMNS)}"
             raise InputError(f"{file}, line 1: {name!r} is not a column; {hint}")

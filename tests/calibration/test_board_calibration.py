@@ -3,11 +3,12 @@
 import math
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 
 import mcusim
-from mcusim.boards import Calibration, load_board
+from mcusim.boards import Calibration, half_width, load_board
 from mcusim.calibration.board_fit import conformal_half_width
 from mcusim.calibration.boards import calibrate
 from mcusim.calibration.measurements import Measurement, MeasurementFile
@@ -135,6 +136,49 @@ def test_layers_are_compared_one_by_one():
     wrong = MeasurementFile("runs.csv", "", (Measurement(2, "lenet-5", 1.0, layer=99),))
     with pytest.raises(InputError, match="line 2, column layer: lenet-5 has no operator 99"):
         calibrate(BOARD, wrong)
+
+
+def test_layers_of_one_network_do_not_make_other_networks_certain():
+    """Their interval is no narrower than that of networks left out on published boards."""
+    board = secret_board(1.1)
+    layers = mcusim.estimate(mcusim.load_model("ds-cnn"), board).layers
+    rows = [
+        Measurement(2 + layer.index, "ds-cnn", layer.latency_s, layer=layer.index)
+        for layer in layers[:9]
+    ]
+    found = calibrate(BOARD, MeasurementFile("layers.csv", "0" * 64, tuple(rows)))
+    assert max(map(abs, found.fit.left_out)) < 0.01
+    assert found.fit.half_width == half_width("latency", "network")
+    assert "mean error on layers left out: 0.0 %" in "\n".join(found.report())
+
+
+def test_an_energy_that_no_current_explains_is_named():
+    rows = list(measured(secret_board(1.1), energy=1.2).rows)
+    rows[3] = replace(rows[3], energy_j=2.5 * rows[3].energy_j)
+    found = calibrate(BOARD, MeasurementFile("runs.csv", "0" * 64, tuple(rows)))
+    (note,) = found.notes
+    assert note.startswith("runs.csv, line 5: no current explains ds-cnn drawing 2.5 times")
+    stated = load_board(BOARD).power.active_a_per_hz
+    assert found.current.values["active_a_per_hz"] == pytest.approx(1.2 * stated, rel=0.02)
+
+
+def test_two_times_of_one_run_that_contradict_each_other_are_named():
+    rows = list(measured(secret_board(1.1), clocks=(120e6,)).rows)
+    again = replace(rows[1], line=9, latency_s=1.3 * rows[1].latency_s)
+    found = calibrate(BOARD, MeasurementFile("runs.csv", "0" * 64, (*rows, again)))
+    assert any(
+        note.startswith(
+            "runs.csv, line 9: ds-cnn takes 1.3 times what it takes in runs.csv, line 3"
+        )
+        for note in found.notes
+    )
+
+
+def test_a_table_with_semicolons_is_told_as_such(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text("model;latency_ms\nlenet-5;36,4\n")
+    with pytest.raises(InputError, match="cells are separated by ';', where ',' is read"):
+        calibrate(BOARD, path)
 
 
 def test_the_written_board_predicts_what_was_measured_and_says_on_what(tmp_path):
