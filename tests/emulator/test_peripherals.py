@@ -55,6 +55,8 @@ def word(machine: Machine, address: int) -> int:
         ("stm32u3", 0x4003_080C, 1, 0x4003_080C, 1 << 16),  # R1EN -> R1RDY
         ("nrf5340", 0x5000_5008, 1, 0x5000_5418, 1 << 16),  # LFCLKSTART -> LFCLKSTAT
         ("nrf5340", 0x4000_5000, 1, 0x4000_5100, 1),  # the same chip by its non-secure address
+        ("nrf5340", 0x5084_4500, 1, 0x5084_5A00, 1 << 10),  # CryptoCell ENABLE -> RNG_INT
+        ("m460", 0x4000_0200, 5, 0x4000_0250, 0x1F),  # PWRCTL -> every oscillator is stable
         ("rp2040", 0x4000_C000, 0, 0x4000_C008, 0x01FF_FFFF),  # RESET -> RESET_DONE
         ("rp2040", 0x4002_8000, 0, 0x4002_8000, 1 << 31),  # PLL locked
         ("rp2040", 0x4000_803C, 1, 0x4000_8044, 2),  # CLK_SYS_CTRL -> SELECTED
