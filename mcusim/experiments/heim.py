@@ -22,7 +22,7 @@ from mcusim.experiments.heim_runs import (
 )
 from mcusim.experiments.heim_sweeps import sweep_claims, sweep_figures, sweep_rows
 from mcusim.experiments.prediction import Run, estimated, latency_row
-from mcusim.experiments.reproduction import Claim, Reproduction, Row
+from mcusim.experiments.reproduction import TIE, Claim, Reproduction, Row
 
 __all__ = ["reproduce"]
 
@@ -90,8 +90,9 @@ _REMARKS = (
     "Accuracies of tables 5.5 to 5.7 belong to trained weights on MNIST and CIFAR-10. "
     "`mcusim debug` measures them for a data set of one's own; a small network trained on "
     "scikit-learn's digits stands in.",
-    "Figures whose numbers the texts do not hold (5.2 to 5.6, 3, 5.17) are reproduced as the "
-    "relations that the text draws from them; no number was read off a plot.",
+    "Tables 5.3 and 5.4 are not in the texts. Figures whose numbers the texts do not hold (5.2 to "
+    "5.6, 3, 5.17) are reproduced as the relations that the text draws from them; no number was "
+    "read off a plot.",
 )
 
 
@@ -172,6 +173,7 @@ def _gain_claims() -> Iterator[Claim]:
         True if set(least) == {"F7"} else None if "F7" in least else False,
         f"in {least.count('F7')} of {len(least)} networks and builds of the reference kernels",
     )
+    yield _acceleration_between_boards()
     speedups = {
         (m, b): [
             estimated(run).latency_s / estimated(best(m, b)).latency_s
@@ -191,6 +193,22 @@ def _gain_claims() -> Iterator[Claim]:
             for flat, deep in zip(speedups[LENET, b], speedups[RESNET, b], strict=True)
         ),
         f"times faster over builds: {told}; between half and one and a half more counts as so",
+    )
+
+
+def _acceleration_between_boards() -> Claim:
+    whole = estimated(best(LENET, "L4")).latency_s / estimated(best(LENET, "F7")).latency_s
+    name = f"{LENET}:float32"
+    exact = [
+        estimated(slow).latency_s / estimated(fast).latency_s
+        for slow, fast in zip(reference(name, "L4", True), reference(name, "F7", True), strict=True)
+    ]
+    apart = [max(whole / each, each / whole) - 1 for each in exact]
+    return Claim(
+        "Quantization has an influence on the acceleration between boards",
+        True if min(apart) > TIE else None if max(apart) > TIE else False,
+        f"LeNet from the L4 to the F7: {whole:.2f} times faster in int8 with CMSIS-NN, "
+        f"{min(exact):.2f} to {max(exact):.2f} times in float32 over builds",
     )
 
 

@@ -10,7 +10,7 @@ from mcusim.estimates import Estimate, LayerEstimate
 from mcusim.experiments.heim_runs import BOARDS, CMSIS, LENET, RESNET, best, reference
 from mcusim.experiments.measured_power import told
 from mcusim.experiments.prediction import Run, estimated
-from mcusim.experiments.reproduction import Claim, Figure, Row, Series
+from mcusim.experiments.reproduction import TIE, Claim, Figure, Row, Series
 
 __all__ = ["energy_claims", "energy_figures", "energy_rows"]
 
@@ -85,6 +85,14 @@ def energy_claims() -> Iterator[Claim]:
                 for b in BOARDS
             ),
         )
+    slower = [points[m, "L4"].latency_s / points[m, "F7"].latency_s for m in (LENET, RESNET)]
+    thriftier = [points[m, "F7"].energy_j / points[m, "L4"].energy_j for m in (LENET, RESNET)]
+    yield Claim(
+        "Energy and latency scale differently between boards",
+        min(slower) > (1 + TIE) * max(thriftier),
+        f"the L4 takes {min(slower):.1f} to {max(slower):.1f} times the time of the F7, which "
+        f"takes {min(thriftier):.1f} to {max(thriftier):.1f} times its energy",
+    )
     ratios = [points[m, "F4"].energy_j / points[m, "F7"].energy_j for m in (LENET, RESNET)]
     yield Claim(
         "The F7 requires less energy than the F4",
