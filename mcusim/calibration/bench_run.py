@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
@@ -24,8 +25,10 @@ __all__ = [
     "BenchRow",
     "ByteSource",
     "ReportReader",
+    "SavedOutput",
     "SerialPort",
     "measurements_csv",
+    "open_source",
     "read_report",
 ]
 
@@ -154,6 +157,46 @@ class SerialPort:
         except (self._error, OSError) as error:
             raise InputError(f"{self.name}: the connection broke ({_reason(error)})") from None
         return first + more
+
+
+class SavedOutput:
+    """What a board has said, in a file: of a debugger's semihosting, or of a terminal program.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+        try:
+            self._left: bytes | None = Path(path).read_bytes()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+    def __enter__(self) -> SavedOutput:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left = None
+
+    def read(self) -> bytes:
+        """All of it, once."""
+        if self._left is None:
+            raise InputError(f"{self.name}: holds no whole report of the bench firmware")
+        found, self._left = self._left, None
+        return found
+
+
+def open_source(port: str, baud_rate: int) -> SerialPort | SavedOutput:
+    """Where bytes come from: a port, a URL, or a file that holds them.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+    return SavedOutput(port) if Path(port).is_file() else SerialPort(port, baud_rate)
 
 
 def _reason(error: Exception) -> str:

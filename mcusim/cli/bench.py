@@ -94,7 +94,11 @@ def _write(content: bytes, file: BinaryIO) -> None:
 
 
 @command.command("run")
-@click.option("--port", required=True, help="Serial port, or a URL such as socket://host:4321.")
+@click.option(
+    "--port",
+    required=True,
+    help="Serial port, URL such as socket://host:4321, or a file with what it said.",
+)
 @click.option("--output", "-o", "output_file", required=True, type=_FILE, help="A .csv file.")
 @click.option("--baud", default=115200, show_default=True, type=click.IntRange(1))
 @click.option("--board", help="A board's name or .toml file, for its clock; see mcusim boards.")
@@ -131,7 +135,7 @@ def run(
     Exit code 1: the board computed other bits than mcusim; the runs are written all the same.
     """
     from mcusim.calibration.bench_bits import check_bits
-    from mcusim.calibration.bench_run import SerialPort, measurements_csv, read_report
+    from mcusim.calibration.bench_run import measurements_csv, open_source, read_report
     from mcusim.cli.output_files import write_whole
     from mcusim.errors import InputError
 
@@ -141,7 +145,7 @@ def run(
         from mcusim.boards import load_board
 
         clock_hz = clock_hz or load_board(board).clock.default_hz
-    with SerialPort(port, baud) as source, console.progress(f"reading {port}"):
+    with open_source(port, baud) as source, console.progress(f"reading {port}"):
         report = read_report(source, silence_s)
     clock_hz = report.clock_hz or clock_hz
     if not clock_hz:

@@ -155,6 +155,7 @@ def _of_release(trait: str, of_right: int) -> str:
     """What wrong layers have, how many right ones have it as well, and what is known of it."""
     known = {
         "several images": " (pooling before CMSIS-NN 6.0.0 takes one)",
+        "several groups": " (convolutions before CMSIS-NN 6.0.0 take one)",
         "a dilation": " (int8 convolutions before CMSIS 5.9.0 take none)",
     }
     also = f"as {of_right} right ones do" if of_right else "and no right one does"

@@ -21,6 +21,7 @@ from mcusim.calibration.bench_run import (
     BenchReport,
     BenchRow,
     measurements_csv,
+    open_source,
     read_report,
 )
 from mcusim.calibration.measurements import read_measurements
@@ -104,13 +105,27 @@ def test_rows_lost_in_one_report_come_from_the_next() -> None:
     assert Line(damaged, again).report() == EXPECTED
 
 
+def test_what_was_saved_is_read_as_a_port_is(tmp_path: Path) -> None:
+    saved = tmp_path / "console.log"
+    saved.write_bytes(b"Open On-Chip Debugger\r\n" + REPORT)
+    with open_source(str(saved), 115200) as source:
+        assert read_report(source) == EXPECTED
+    saved.write_bytes(REPORT[:-40])
+    with (
+        open_source(str(saved), 115200) as source,
+        pytest.raises(InputError, match=r"console\.log: holds no whole report.*2 of 3 rows"),
+    ):
+        read_report(source)
+
+
 def test_another_firmware_begins_anew() -> None:
     other = checked("mcusim-bench,1,my-board,m4,dwt,64000000,gcc-O3,3")
     assert Line(other + LINES[1] + REPORT).report() == EXPECTED
 
 
 def test_fewest_cycles_count() -> None:
-    slower = REPORT.replace(*[checked(f"2,net,,,{n},44d1287d") for n in (1280000, 1300000)])
+    fewer, more = (checked(f"2,net,,,{n},44d1287d") for n in (1280000, 1300000))
+    slower = REPORT.replace(fewer, more)
     incomplete = slower.replace(b"1,net,4", b"1,nXt,4")
     assert Line(incomplete, REPORT).report() == EXPECTED
     assert Line(REPORT.replace(b"1,net,4", b"1,nXt,4"), slower).report() == EXPECTED
@@ -209,7 +224,7 @@ def bench_run(*arguments: str | Path) -> tuple[int, str]:
 
 def test_pseudo_terminal_to_measurements(tmp_path: Path) -> None:
     with board_at_terminal(REPORT) as port:
-        code, output = bench_run("--port", port, "--timeout", 5, "-o", tmp_path / "runs.csv")
+        code, output = bench_run("--port", port, "--timeout", "5", "-o", tmp_path / "runs.csv")
     assert code == 0
     assert "3 runs on my-board (m4, 64 MHz, dwt), gcc-O2" in output
     assert "net: bits not compared; --model gives the file of a network" in output

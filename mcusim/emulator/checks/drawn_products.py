@@ -33,17 +33,22 @@ def conv_2d(dtype: DType, weights: DType = DType.INT8) -> Callable[[Draw], Graph
     def drawn(draw: Draw) -> Graph:
         kernel = draw.one_of(*_KERNELS)
         channels, depth = draw.between(1, 18), draw.one_of(1, 2, 3, 4, 5, 8, 12, 13, 16)
+        groups = 1
+        if (dtype, weights) == (DType.INT8, DType.INT8) and draw.chance(0.15):
+            groups = draw.one_of(2, 3, 4)
+            channels = groups * draw.between(1, 5)
         windows = draw.windows(kernel, dilated=kernel != (1, 1) and draw.chance(0.15))
         batches = draw.one_of(1, 1, 1, 2)
         (rows, columns), (out_rows, out_columns) = windows.inputs, windows.outputs
         if kernel[0] == 1 and kernel[1] > 1 and draw.chance(0.7):
             rows = out_rows = 1
-        source = draw.fed((batches, rows, columns, depth), dtype)
+        source = draw.fed((batches, rows, columns, groups * depth), dtype)
         filters = draw.weights((channels, *kernel, depth), weights, 0)
         inputs: list[Tensor | None] = [source, filters]
         # The library's int16 function takes a bias of either type.
         kind = DType.INT32 if dtype is DType.INT16 and draw.chance(0.3) else _bias_type(draw, dtype)
-        if draw.chance(0.85):
+        # With groups and no bias the library moves on from a null pointer.
+        if groups > 1 or draw.chance(0.85):
             inputs.append(draw.bias(source, filters, kind, channels))
         shape = (batches, out_rows, out_columns, channels)
         output = draw.result(shape, source, filters, kernel[0] * kernel[1] * depth)

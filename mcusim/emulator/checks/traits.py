@@ -37,6 +37,9 @@ def _traits(case: Case) -> Iterator[tuple[str, bool]]:
         yield "a dilation", max(dilations) > 1
         yield "two strides that differ", strides[0] != strides[1]
         yield "a stride over 1", max(strides) > 1
+        filters = node.optional_input(1)
+        if node.name == "CONV_2D" and filters is not None:
+            yield "several groups", filters.shape[3] != node.input(0).shape[3]
         yield "padding SAME", node.options.text("padding", "SAME") == "SAME"
         yield "several filters a channel", option("depth_multiplier", 1) > 1
         yield "channels that are no multiple of 4", channels % 4 != 0
