@@ -222,7 +222,7 @@ class ExceptionEntry:
             self._origin, self._origin_depth = report, len(self._exceptions.active)
         self._times[detail] += 1
         if self._times[detail] == _MOST_TIMES:
-            self._end(f"it came {_MOST_TIMES:,} times, since its handler goes back to it", detail)
+            self._end(f"it came {_MOST_TIMES:,} times, since its handler returns", detail)
 
     def _report(self, detail: str, own: int, taken: int | None) -> FaultReport:
         name = handler = ""

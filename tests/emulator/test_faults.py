@@ -368,6 +368,22 @@ def test_divisor_counts_down_to_zero() -> None:
     assert not without.faults
 
 
+def test_what_may_trap_is_counted_once() -> None:
+    """The same loop with CCR.DIV_0_TRP and CCR.UNALIGN_TRP, and with neither."""
+    code = (
+        *(0x4808, 0x4909, 0xB289, 0x6001, 0xF3BF, 0x8F6F, 0x2309, 0x4807, 0x6802, 0xFBB2),
+        *(0xF4F3, 0x6004, 0x3B01, 0xD1F9, 0x4904, 0x2018, 0xBEAB, 0x0000, 0xED14, 0xE000),
+        *(0x0218, 0x0000, 0x0300, 0x2000, 0x0026, 0x0002),
+    )
+    counted = []
+    for trapping in (0x0218, 0x0200):
+        words = [trapping if word == 0x0218 else word for word in code]
+        machine, stop, _ = run(tuple(words))
+        assert stop.reason is StopReason.EXITED
+        counted.append(machine.counts().mix().total)
+    assert counted == [7 + 9 * 5 + 3] * 2
+
+
 def test_status_bits_are_cleared_by_ones() -> None:
     code, handlers, _ = AS_QEMU["a read"]
     _, _, chip = run(code, handlers)
@@ -396,7 +412,7 @@ def test_handler_that_returns_to_what_failed_ends_the_run() -> None:
     assert stop.reason is StopReason.FAULT
     assert stop.detail == (
         "read where nothing answers, 0x70000000, at 0x42; it came 1,000 times, since its handler "
-        "goes back to it"
+        "returns"
     )
 
 
