@@ -1,7 +1,8 @@
 """Faults that the firmware's own handlers take, as a chip takes them.
 
 Registers and frames of :data:`AS_QEMU` were read from ``qemu-system-arm`` 7.2, machines mps2-an386
-(Cortex-M4) and microbit (Cortex-M0), which ran the same words.
+(Cortex-M4), mps2-an505 (Cortex-M33, whose memories lie elsewhere) and microbit (Cortex-M0), which
+ran the same code.
 """
 
 from __future__ import annotations
@@ -102,6 +103,11 @@ AS_QEMU: Mapping[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] 
         ALL,
         (0x20, 6, 0, 0xFFFFFFF9, 0x20000, 0, 0),
     ),
+    "bx to an even address where nothing is": (
+        (0x4803, *_ENABLE, 0x4802, 0x4700, 0xE7FE, 0, *_SHCSR, 0x0000, 0x7000),
+        ALL,
+        (0x70000000, 5, 0x40000000, 0xFFFFFFF9, 0x100, 0, 0),
+    ),
     "bx to where nothing is": (
         (0x4803, *_ENABLE, 0x4802, 0x4700, 0xE7FE, 0, *_SHCSR, 0x0001, 0x7000),
         ALL,
@@ -200,11 +206,13 @@ def test_everything_is_a_hard_fault_on_armv6m(case: str) -> None:
 
 
 @pytest.mark.parametrize("core", ["m3", "m7", "m33"])
-def test_other_cores_take_a_bus_fault(core: str) -> None:
-    code, handlers, expected = AS_QEMU["a read"]
+@pytest.mark.parametrize("case", ["a read", "udf", "bx to Arm code", "a division by zero"])
+def test_other_cores_do_the_same(core: str, case: str) -> None:
+    code, handlers, expected = AS_QEMU[case]
     machine, _, _ = run(code, handlers, core)
     found = seen(machine)
-    assert (found["pc"], found["ipsr"], found["cfsr"]) == (expected[0], 5, 0x8200)
+    names = ("pc", "ipsr", "xpsr", "lr", "cfsr", "hfsr", "bfar")
+    assert tuple(found[name] for name in names) == expected
 
 
 #: SVC whose handler returns as given: by a value that cannot be, to a handler that was not
