@@ -21,6 +21,7 @@ from mcusim.kernels.cmsis_nn.transpose_convolution_trips import (
     buffer_columns,
     flushed_rows,
     late_rows,
+    row_product_trips,
     upscaled_shape,
 )
 from mcusim.kernels.reference.convolution import ConvolutionShape
@@ -146,19 +147,18 @@ class _Rolling:
 
     def _step(self, pixels: Array, places: range, kernel_rows: range, first: int) -> None:
         mirror, shape = self.mirror, self.shape
-        part = "four" if len(places) == 4 else "short"
         is_mve = mirror.simd == "mve"
+        part = "" if is_mve else {4: "four", 2: "two", 1: "one"}[len(places)]
+        begin = "" if is_mve else f"{part}."
+        if not is_mve:
+            mirror.count(_ROW, part)
         for channel in range(shape.out_channels):
-            mirror.count(_ROW, "channel")
+            mirror.count(_ROW, f"{begin}channel")
             for turn, row in enumerate(kernel_rows):
-                mirror.count(_ROW, "row" if is_mve else f"{part}.row")
+                mirror.count(_ROW, f"{begin}row")
                 target = self.sums[(first + turn) % self.height]
                 for tap in range(shape.horizontal.kernel):
-                    mirror.count(_ROW, "tap" if is_mve else f"{part}.tap")
-                    mirror.count(_ROW, "tap.again", int(tap > 0))
-                    if is_mve or part == "short":
-                        level = "tap.column" if is_mve else "short.tap.column"
-                        mirror.count(_ROW, level, len(places))
+                    mirror.count(_ROW, f"{begin}tap")
                     self._count_products(part, len(places))
                     factors = self.weights[channel, row, tap].astype(np.int64)
                     for place in places:
@@ -169,24 +169,13 @@ class _Rolling:
     def _count_products(self, part: str, width: int) -> None:
         count, depth = self.mirror.count, self.shape.in_channels
         if self.mirror.simd == "mve":
+            count(_ROW, "tap.column", width)
             vectors = -(-depth // _LANES)
             count(_ROW, "vector", vectors)
             count(_ROW, "vector.column", vectors * width)
-        elif self.mirror.simd == "dsp":
-            quads, tail = divmod(depth, 4)
-            count(_ROW, "quads", int(quads > 0))
-            for level, turns in (("quad", quads), ("tail", tail)):
-                count(_ROW, level, turns)
-                count(_ROW, f"{level}.again", max(turns - 1, 0))
-                count(_ROW, f"{level}.column", turns * width)
-        elif part == "four":
-            count(_ROW, "four.pairs", int(depth > 1))
-            count(_ROW, "four.pair", depth // 2)
-            count(_ROW, "four.pair.again", max(depth // 2 - 1, 0))
-            count(_ROW, "four.odd", depth % 2)
         else:
-            count(_ROW, "short.product", depth)
-            count(_ROW, "short.product.column", depth * width)
+            for level, turns in row_product_trips(part, depth, self.mirror.simd).items():
+                count(_ROW, level, turns)
 
 
 def transpose_conv_reversed(

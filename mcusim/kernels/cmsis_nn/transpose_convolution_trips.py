@@ -22,6 +22,7 @@ __all__ = [
     "flushed_rows",
     "late_rows",
     "reversal_trips",
+    "row_product_trips",
     "transpose_conv_copies",
     "transpose_conv_fills",
     "transpose_conv_row_trips",
@@ -132,56 +133,54 @@ def transpose_conv_fills(shape: ConvolutionShape, flushes_partly: bool) -> dict[
 def transpose_conv_row_trips(shape: ConvolutionShape, simd: Simd) -> dict[str, float]:
     """Turns of ``arm_nn_transpose_conv_row_s8_s32``: four input columns at a time, then two, one.
 
-    Levels that end in ``column`` are turned once for each of a step's columns; a loop that turns
-    ``again`` takes a branch.
+    Each number of columns has a nest of loops of its own. With MVE, levels that end in ``column``
+    are turned once for each of a step's columns.
     """
     calls = shape.batches * shape.vertical.outputs
     width, depth = shape.horizontal.outputs, shape.in_channels
     fours, left = divmod(width, 4)
-    short = left // 2 + left % 2
     rows = shape.batches * kernel_rows(shape.vertical) * shape.out_channels
     taps = rows * shape.horizontal.kernel
-    steps = taps * (fours + short)
-    trips: dict[str, float] = {
-        "call": calls,
-        "channel": calls * (fours + short) * shape.out_channels,
-    }
+    trips: dict[str, float] = {"call": calls}
     if simd == "mve":
+        steps = fours + left // 2 + left % 2
         vectors = -(-depth // _MVE_LANES)
         return trips | {
-            "row": rows * (fours + short),
-            "tap": steps,
+            "channel": calls * steps * shape.out_channels,
+            "row": rows * steps,
+            "tap": taps * steps,
             "tap.column": taps * width,
-            "vector": steps * vectors,
+            "vector": taps * steps * vectors,
             "vector.column": taps * width * vectors,
         }
-    trips |= {
-        "four.row": rows * fours,
-        "four.tap": taps * fours,
-        "short.row": rows * short,
-        "short.tap": taps * short,
-        "short.tap.column": taps * left,
-        "tap.again": (taps - rows) * (fours + short),
-    }
-    if simd == "dsp":
-        quads, tail = divmod(depth, 4)
-        return trips | {
-            "quads": steps * (quads > 0),
-            "quad": steps * quads,
-            "quad.again": steps * max(quads - 1, 0),
-            "quad.column": taps * width * quads,
-            "tail": steps * tail,
-            "tail.again": steps * max(tail - 1, 0),
-            "tail.column": taps * width * tail,
+    for part, turns in (("four", fours), ("two", left // 2), ("one", left % 2)):
+        trips |= {
+            part: calls * turns,
+            f"{part}.channel": calls * turns * shape.out_channels,
+            f"{part}.row": rows * turns,
+            f"{part}.tap": taps * turns,
         }
-    return trips | {
-        "four.pairs": taps * fours * (depth > 1),
-        "four.pair": taps * fours * (depth // 2),
-        "four.pair.again": taps * fours * max(depth // 2 - 1, 0),
-        "four.odd": taps * fours * (depth % 2),
-        "short.product": taps * short * depth,
-        "short.product.column": taps * left * depth,
-    }
+        products = row_product_trips(part, depth, simd)
+        trips |= {level: taps * turns * count for level, count in products.items()}
+    return trips
+
+
+def row_product_trips(part: str, depth: int, simd: Simd) -> dict[str, int]:
+    """Turns of the loops over input channels for one tap, without MVE.
+
+    Args:
+        part: which nest of loops it is, ``"four"``, ``"two"`` or ``"one"``.
+        depth: input channels.
+        simd: of the core.
+    """
+    if simd == "dsp":
+        quads, left = divmod(depth, 4)
+        entered = {f"{part}.left_{count}": int(left == count) for count in (1, 2, 3)}
+        return {f"{part}.quads": int(quads > 0), f"{part}.quad": quads} | entered
+    if part == "four":
+        pairs, odd = divmod(depth, 2)
+        return {"four.pairs": int(pairs > 0), "four.pair": pairs, "four.odd": odd}
+    return {f"{part}.product": depth}
 
 
 def reversal_trips(shape: ConvolutionShape) -> tuple[dict[str, float], Copies]:
