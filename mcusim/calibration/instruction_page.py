@@ -10,6 +10,7 @@ import numpy as np
 from mcusim.calibration.kept_out import (
     MEDIAN_TARGET,
     P95_TARGET,
+    WELL_KNOWN,
     Errors,
     KeptOut,
     by,
@@ -43,8 +44,9 @@ extents, of every rank and way of broadcasting.
 
 What a kernel executes may depend on its data: on signs, on what saturates, in soft float on nearly
 everything. A prediction is for typical data, that is for inputs spread evenly over their type. So
-*typical data* is the error against the mean over twelve such inputs, where the count depends on
-them. *One draw* is the error against a single count, of whatever inputs were drawn for it, which
+*typical data* is the error against the mean over eight to a hundred such inputs, where the count
+depends on them; models whose mean these do not tell within {100 * WELL_KNOWN:g} % are left out.
+*One draw* is the error against a single count, of whatever inputs were drawn for it, which
 for a tensor of a few elements is a draw of a few numbers: no prediction from shapes can be closer
 than the *spread*, the standard deviation over inputs. *Data known* is the error of that count when
 the loop turns that depend on data are those of its inputs: what the loops and the fit leave,
@@ -139,7 +141,8 @@ def _summary(rows: Sequence[KeptOut]) -> list[str]:
 
 
 def _met(groups: Iterable[Sequence[KeptOut]], measure: str) -> str:
-    met = [errors_of(group, measure).meet for group in groups]
+    errors = [errors_of(group, measure) for group in groups]
+    met = [found.meet for found in errors if found.models]
     return f"{sum(met)} of {len(met)}"
 
 
@@ -156,6 +159,8 @@ def _operators(rows: Sequence[KeptOut]) -> list[str]:
     ]
     for operator, members in sorted(by(_of(rows, True), lambda row: row.operator).items()):
         builds = _by_build(members, "typical")
+        if not builds:
+            continue
         usual, key, worst = _usual_and_worst(builds)
         met = sum(errors.meet for errors in builds.values())
         text.append(
@@ -166,7 +171,8 @@ def _operators(rows: Sequence[KeptOut]) -> list[str]:
 
 
 def _by_build(rows: Iterable[KeptOut], measure: str) -> dict[str, Errors]:
-    return {build: errors_of(own, measure) for build, own in by(rows, lambda r: r.build).items()}
+    errors = {build: errors_of(own, measure) for build, own in by(rows, lambda r: r.build).items()}
+    return {build: found for build, found in errors.items() if found.models}
 
 
 def _usual_and_worst(builds: Mapping[str, Errors]) -> tuple[Errors, str, Errors]:
@@ -189,7 +195,10 @@ def _kernels(
         "|---|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for kernel, members in sorted(by(_of(rows, shared), lambda row: row.kernel).items()):
-        usual, key, worst = _usual_and_worst(_by_build(members, "typical"))
+        builds = _by_build(members, "typical")
+        if not builds:
+            continue
+        usual, key, worst = _usual_and_worst(builds)
         known = _by_build(members, "on_data")
         text.append(
             f"| {kernel} | {usual.models} | {_pair(usual)} | {key} | {_pair(worst)} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +13,24 @@ import numpy as np
 from mcusim.calibration.own_counts import MeanCount
 from mcusim.calibration.profile_fit import FitResult
 
-__all__ = ["MEDIAN_TARGET", "P95_TARGET", "Errors", "KeptOut", "by", "errors_of", "kept_out"]
+__all__ = [
+    "MEDIAN_TARGET",
+    "P95_TARGET",
+    "WELL_KNOWN",
+    "Errors",
+    "KeptOut",
+    "by",
+    "errors_of",
+    "kept_out",
+]
 
 Key = TypeVar("Key", bound=Hashable)
 
 #: What the errors of a kernel or an operator in a build should stay within.
 MEDIAN_TARGET = 0.005
 P95_TARGET = 0.03
+#: Standard error, relative, above which a mean over random inputs tells nothing.
+WELL_KNOWN = 0.003
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ class KeptOut:
         drawn: error of the one count, of the data that happened to be drawn, against the prediction
             for typical data.
         typical: error of the mean over random inputs; of the one count where it does not depend on
-            data, or was made once only.
+            data, or was made once only. NaN where too few inputs tell the mean.
         on_data: error of the one count when its data is known.
         fitted: the same by a fit that had seen the model.
     """
@@ -53,7 +65,7 @@ class Errors:
     """Errors of several models.
 
     Attributes:
-        models: how many.
+        models: how many; those whose error is not known are left out.
         median: of the magnitudes.
         p95: their 95th percentile.
     """
@@ -87,6 +99,8 @@ def kept_out(
             drawn = float(fit.held_out_errors[i])
             mean = means.get((name, result.build))
             typical = (1 + drawn) * float(total) / mean.total - 1 if mean else drawn
+            if mean and mean.deviation / math.sqrt(mean.runs) > WELL_KNOWN * mean.total:
+                typical = math.nan
             found.append(
                 KeptOut(
                     result.profile.partition("/")[2],
@@ -105,8 +119,11 @@ def kept_out(
 def errors_of(rows: Sequence[KeptOut], measure: str) -> Errors:
     """Median and 95th percentile of one of the errors of :class:`KeptOut`."""
     values = np.abs([getattr(row, measure) for row in rows])
-    median, p95 = (float(q) for q in np.nanquantile(values, [0.5, 0.95]))
-    return Errors(len(rows), median, p95)
+    values = values[~np.isnan(values)]
+    if not values.size:
+        return Errors(0, math.nan, math.nan)
+    median, p95 = (float(q) for q in np.quantile(values, [0.5, 0.95]))
+    return Errors(values.size, median, p95)
 
 
 def by(rows: Iterable[KeptOut], key: Callable[[KeptOut], Key]) -> dict[Key, list[KeptOut]]:

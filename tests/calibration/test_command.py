@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mcusim.calibration.instruction_page import instruction_page
-from mcusim.calibration.kept_out import KeptOut, kept_out
+from mcusim.calibration.kept_out import KeptOut, errors_of, kept_out
 from mcusim.calibration.kernel_profiles import main
 from mcusim.calibration.level_fit import LevelFit, Sample
 from mcusim.calibration.networks import NetworkLine
@@ -31,11 +31,16 @@ def test_typical_data_is_held_against_the_mean_over_inputs():
     zero = np.zeros(2)
     fit = LevelFit(np.zeros((1, len(FIELDS))), zero, np.array([0.1, 0.02]), zero, 1)
     result = FitResult("reference/tanh_int8", "TANH", "m4.gcc-O3", sample, fit, 0.0)
-    means = {("drawn", "m4.gcc-O3"): MeanCount(104.0, 2.0, 12)}
+    means = {("drawn", "m4.gcc-O3"): MeanCount(104.0, 2.0, 100)}
     first, second = kept_out([result], {"always"}, means)
     assert (first.drawn, first.is_shared, second.is_shared) == (0.1, False, True)
     assert first.typical == pytest.approx(110 / 104 - 1)
     assert second.typical == second.drawn == 0.02
+    # Four draws as far apart tell the mean to 1 %, which is no yardstick.
+    few = {("drawn", "m4.gcc-O3"): MeanCount(104.0, 2.0, 4)}
+    first, _ = kept_out([result], {"always"}, few)
+    assert errors_of([first], "typical").models == 0
+    assert errors_of([first], "drawn").models == 1
 
 
 def test_the_page_says_what_misses_the_target():

@@ -325,10 +325,13 @@ def trips(shape: MatmulShape, size: int = 1) -> dict[str, float]:
         "call": 1,
         "dimension": sum(ranks),
         "dimension.short": sum(rank for rank in ranks if rank < 4),
+        "dimension.long": sum(rank for rank in ranks if rank >= 4),
         "turned": len(turned_shapes),
         "turned.dimension": sum(turned_shapes),
         "turned.short": sum(rank for rank in turned_shapes if rank < 4),
+        "turned.long": sum(rank for rank in turned_shapes if rank >= 4),
         "transposition.short": sum(len(s) for s in tensors if len(s) < 4),
+        "transposition.long": sum(len(s) for s in tensors if len(s) >= 4),
         "flattening": int(shape.is_flattened),
         "transposition": len(tensors),
         "transposition.dimension": sum(len(extents) for extents in tensors),
@@ -337,6 +340,8 @@ def trips(shape: MatmulShape, size: int = 1) -> dict[str, float]:
         "row": outputs // max(shape.output[-1], 1),
         "output": outputs,
         "product": outputs * shape.depth,
+        # In soft float the first product is added to zero, at once.
+        "sum": outputs * max(0, shape.depth - 1),
     }
 
 

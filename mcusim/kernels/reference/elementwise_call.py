@@ -126,6 +126,7 @@ def _broadcast_trips(node: Node, tensors: tuple[Tensor, ...], broadcasts: bool) 
         "broadcast": float(broadcasts),
         "compared.dimension": float(len(shapes[0]) if len({*map(len, shapes)}) == 1 else 0),
         "compared.equal": float(_alike_in_front(shapes)),
+        "compared.unlike": float(len({*map(len, shapes)}) > 1),
         **dimension_trips(shapes, output.shape, broadcasts),
         "broadcast.dimensions": float(sum(ranks) if broadcasts else 0),
         "broadcast.short": float(sum(r for r in ranks if r < 4) if broadcasts else 0),
@@ -161,9 +162,11 @@ def dimension_trips(
     return {
         "broadcast.dimension": float(rank),
         "broadcast.one": float(sum(extent == 1 for extent in result) if broadcasts else 0),
+        "broadcast.several": float(sum(extent != 1 for extent in result) if broadcasts else 0),
         "broadcast.first_repeats": float(repeated[0] if broadcasts else 0),
         "broadcast.second_repeats": float(sum(repeated[1:]) if broadcasts else 0),
         "broadcast.extended": float(sum(lack > 0 for lack in lacking)),
+        "broadcast.as_long": float(sum(lack == 0 for lack in lacking) if broadcasts else 0),
         "broadcast.lacking": float(sum(lacking)),
     }
 

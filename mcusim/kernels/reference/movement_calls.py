@@ -19,6 +19,7 @@ from mcusim.kernels.memory_copy import ALIGNED_LEVELS, Copy, copy_trips, repeate
 from mcusim.kernels.reference.checks import int32_vector
 
 __all__ = [
+    "around",
     "concatenation_call",
     "pack_call",
     "reshape_call",
@@ -91,14 +92,15 @@ def shape_copy(tensor: Tensor) -> Copy:
     return 4 * len(tensor.shape), 0, 0
 
 
-def _around(axis: int, tensor: Tensor) -> dict[str, float]:
+def around(before: int, after: int) -> dict[str, float]:
     """Turns of the loops that multiply the dimensions before and after an axis."""
-    behind = len(tensor.shape) - 1 - axis
     return {
-        "before": float(axis),
-        "before.any": float(axis > 0),
-        "after": float(behind),
-        "after.any": float(behind > 0),
+        "before": float(before),
+        "before.any": float(before > 0),
+        "before.none": float(before == 0),
+        "after": float(after),
+        "after.any": float(after > 0),
+        "after.none": float(after == 0),
     }
 
 
@@ -141,7 +143,7 @@ def concatenation_call(node: Node) -> KernelCall:
         copies[shape_copy(tensor)] += 1
     trips = {
         "call": 1.0,
-        **_around(axis, output),
+        **around(axis, len(output.shape) - 1 - axis),
         "input": float(len(tensors)),
         "input.dimension": float(sum(len(t.shape) for t in tensors)),
         "outer": float(outer),
@@ -195,7 +197,7 @@ def split_call(node: Node) -> KernelCall:
     segments = repeated_copies(outer, of_turn)
     trips = {
         "call": 1.0,
-        **_around(axis, x),
+        **around(axis, len(x.shape) - 1 - axis),
         "outer": float(outer),
         "segment": float(outer * len(lengths)),
     }
@@ -219,7 +221,7 @@ def pack_call(node: Node) -> KernelCall:
     segments = repeated_copies(outer, of_turn)
     trips = {
         "call": 1.0,
-        **_around(axis, whole),
+        **around(axis, len(whole.shape) - 1 - axis),
         "part": float(len(parts)),
         "segment": float(outer * len(parts)),
     }

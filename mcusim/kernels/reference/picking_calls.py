@@ -15,7 +15,7 @@ from mcusim.graph import Node
 from mcusim.kernels.contract import KernelCall, Trips
 from mcusim.kernels.memory_copy import Copy, copy_trips, repeated_copies
 from mcusim.kernels.reference.checks import int32_vector
-from mcusim.kernels.reference.movement_calls import shape_copy
+from mcusim.kernels.reference.movement_calls import around, shape_copy
 from mcusim.kernels.reference.reductions import REDUCTION_LEVELS
 
 __all__ = [
@@ -76,8 +76,7 @@ def gather_call(node: Node) -> KernelCall:
         copies = Counter((length, pick * length % 4, i * length % 4) for i, pick in picks)
     trips = {
         "call": 1.0,
-        "before": float(len(x.shape)),
-        "after": float(len(positions.shape)),
+        **around(len(x.shape), len(positions.shape)),
         "input": 0.0,
         "input.dimension": 0.0,
         "outer": 0.0,
@@ -116,8 +115,7 @@ def broadcast_to_call(node: Node) -> KernelCall:
             copies.update({copy: alike * n for copy, n in repeated_by.items()})
     trips = {
         "call": 1.0,
-        "before": float(rank),
-        "after": 0.0,
+        **around(rank, 0),
         "input": 1.0,
         "input.dimension": float(rank),
         "outer": float(sum(math.prod(source[: axis + 1]) for axis in range(rank))),
