@@ -24,6 +24,10 @@ _TOLERANCE = 0.05
 _MOST_TOLD = 3
 #: What the symbols of TFLite Micro have in common.
 _TFLM = "_ZN6tflite"
+_COMPARED = (
+    "mcusim run MODEL.tflite --board BOARD --runtime {runtime} --compare {image} runs the firmware "
+    "and compares each operator's bits and instructions"
+)
 
 
 @click.group()
@@ -92,6 +96,8 @@ def check(
         raise InputError(f"{elf}: no function was called, as none of its layers is for this core")
     result = LibraryCheck.of(found, build)
     _show(result, where.core.profile)
+    if not names and _has_tflm(image):
+        console.show(f"operators {_COMPARED.format(runtime='cmsis-nn', image=image.name)}")
     return int(any(one.failure or one.wrong for one in result.functions))
 
 
@@ -113,18 +119,21 @@ def _functions(image: Image, names: tuple[str, ...]) -> tuple[LibraryFunction, .
         return found
     if names:
         raise InputError(f"{image.name}: has no symbol of {' or '.join(names)}")
-    if any(symbol.name.startswith(_TFLM) for symbol in image.functions):
+    if _has_tflm(image):
         raise InputError(
             f"{image.name}: has TFLite Micro's own kernels and none of CMSIS-NN; the compiler puts "
-            "them into the operators, so that they are checked as a whole: `mcusim run "
-            f"MODEL.tflite --board BOARD --runtime tflm --compare {image.name}` runs the firmware "
-            "and compares each operator's bits and instructions"
+            "them into the operators, so that they are checked as a whole: "
+            + _COMPARED.format(runtime="tflm", image=image.name)
         )
     what = "no symbols: it was stripped" if not image.functions else "no kernel that mcusim knows"
     raise InputError(
         f"{image.name}: has {what}; the functions of CMSIS-NN begin with arm_, those of mcusim's "
         "bench firmware with mcusim_"
     )
+
+
+def _has_tflm(image: Image) -> bool:
+    return any(symbol.name.startswith(_TFLM) for symbol in image.functions)
 
 
 def _show(result: LibraryCheck, core: str) -> None:

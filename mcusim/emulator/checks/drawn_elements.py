@@ -58,7 +58,7 @@ def _extreme(name: str) -> Callable[[Draw], Graph]:
     def drawn(draw: Draw) -> Graph:
         shape = [draw.one_of(1, 1, 2), draw.between(1, 6), draw.between(1, 6), draw.between(1, 12)]
         other = list(shape)
-        kind = draw.one_of("same", "same", "scalar", "channel", "outer", "some", "some")
+        kind = draw.one_of("same", "scalar", "channel", "outer", "some", "some", "some", "some")
         if kind == "scalar":
             other = [1, 1, 1, 1]
         elif kind == "channel":
@@ -66,7 +66,9 @@ def _extreme(name: str) -> Callable[[Draw], Graph]:
         elif kind == "outer":
             other[3] = 1
         elif kind == "some":
-            other = [1 if draw.chance(0.4) else extent for extent in shape]
+            shape = [2, draw.between(2, 4), draw.between(2, 4), draw.between(1, 9)]
+            repeated = draw.one_of((0,), (1,), (2,), (0, 1), (1, 2), (0, 2), (0, 3), (1, 3), (2, 3))
+            other = [1 if axis in repeated else extent for axis, extent in enumerate(shape)]
         pair = [shape, other] if draw.chance(0.5) else [other, shape]
         quantization = draw.quantization(DType.INT8)
         inputs = [tensor(extents, DType.INT8, quantization) for extents in pair]
