@@ -105,10 +105,13 @@ Rows that stay wrong by more than 8 %, and boards that other boards do not tell,
   kernels is slower than predicted by 12 %, the one on Zephyr with reference kernels and
   assertions faster by 8 %. The instruction cache is off after reset and bare firmware has to
   turn it on; whether this one did is not known. Priced without it the q7 rows come out a fifth
-  too slow. Part of the distance is what pairs of loads save, a cycle each: in counted binaries
-  of GCC 12.2.1 15 to 35 % of all loads follow another one that lets them, in the byte loops of
-  the q7 build hardly any can; no profile tells it yet. The core's factors for each software hold
-  what is left. Their power differs by a third, too.
+  too slow. With it off and two cycles for a taken branch instead of three (the manual says one to
+  three) both firmwares come nearer to other boards, 8 % in the mean instead of 10 %, and to each
+  other, 5 % instead of 11 %; but the L4R5 leaves, 11 % instead of 6 %, and conv-96-cifar10 by
+  15 %. It is left as it is until somebody knows. Pairs of loads, which save a cycle each, are
+  not priced: in counted binaries of GCC 12.2.1 15 to 35 % of all loads follow another one that
+  lets them, in byte loops hardly any can. The core's factors for each software hold what is
+  left. Their power differs by a third, too.
 - **microTVM on the L4R5**, predicted from other boards, comes out 9 % (ad) and 10 % (ds-cnn) too
   fast, resnet-8 does not; with its own runs of other networks resnet-8 is 8 % too slow. What its
   generated code executes around the kernels is not counted, and weighs most in short networks.
@@ -117,10 +120,11 @@ Rows that stay wrong by more than 8 %, and boards that other boards do not tell,
   executed lies between; those at -Os 0.02 less to 0.06 longer.
 
 What was wrong by 8 % and is not: on the F767 lenet-5 was priced low and resnet-20 high, until a
-SMLAD issued beside a load and a taken branch took 1.5 cycles. That is chosen by these two runs and
-by 34 of closed engines on the H7A3, which other boards predict within 7.4 % instead of 8.1 %; a
-board with a Cortex-M7 that is not among them has yet to confirm it. Reference kernels on the F469 against the L496 are not in the table, as their binary is not
-known: see [boards](boards.md).
+SMLAD issued beside a load and a taken branch took 1.5 cycles. That is chosen by these two runs
+and by 34 of closed engines on the H7A3, which other boards predict within 7.4 % instead of 8.1 %;
+a board with a Cortex-M7 that is not among them has yet to confirm it. Reference kernels on the
+F469 against the L496 are not in the table, as their binary is not known: see
+[boards](boards.md).
 """
 
 CLOSED = """\
