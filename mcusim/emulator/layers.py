@@ -293,6 +293,8 @@ def run_inference(machine: Machine, watch: LayerWatch, max_seconds: float) -> It
             return
         if stop.reason is not StopReason.PAUSED:
             said = f": {stop.detail}" if stop.detail else ""
+            if machine.faults and stop.fault is None:
+                said += f"; before that, {machine.faults[0].detail}"
             raise FirmwareError(
                 f"{machine.image.name}: no inference ended; {stop.reason.value}{said}"
             )
