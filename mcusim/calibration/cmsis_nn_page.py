@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcusim.calibration.held_out_tables import held_out_section
 from mcusim.calibration.line_plot import line_plot
 from mcusim.calibration.shape_curves import (
     convolution,
@@ -56,7 +57,7 @@ def pages() -> dict[str, str]:
     """Files of the page by their path below the folder: the text, and a plot a section."""
     sections = [write() for write in _SECTIONS]
     text = [f"## {s.title}\n\n{s.text}\n\n![{s.title}]({s.file})\n" for s in sections]
-    files = {PAGE: "\n".join([_HEAD, *text])}
+    files = {PAGE: "\n".join([_HEAD, *text, held_out_section()])}
     return files | {section.file: section.plot for section in sections}
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import solve_triangular
 from scipy.optimize import nnls
+from scipy.sparse import csr_matrix
 
 from mcusim.instruction_mix import CLASSES
 
@@ -144,17 +146,39 @@ def _weighted(turns: Floats, counts: Floats, weights: Floats, prior: Prior | Non
         towards = (
             np.where(firm[:, np.newaxis] > 0.0, leaned_on, 0.0) * (pull * norms)[:, np.newaxis]
         )
-    system = np.vstack([columns / norms, np.diag(pull)])
-    targets = np.vstack([counts * weights[:, np.newaxis], towards])
-    # A rotation leaves the problem as it is, with no more equations than levels.
-    levels = turns.shape[1]
-    rotation: Floats = np.linalg.qr(system, mode="reduced").Q
-    rotated = rotation.T @ np.hstack([system, targets])
-    per_turn = np.zeros((levels, counts.shape[1]))
+    triangle, targets = _as_triangle(
+        columns / norms, counts * weights[:, np.newaxis], pull, towards
+    )
+    per_turn = np.zeros((turns.shape[1], counts.shape[1]))
     for position in np.flatnonzero(targets.any(axis=0)):
-        solution, _ = nnls(rotated[:, :levels], rotated[:, levels + position])
+        solution, _ = nnls(triangle, targets[:, position])
         per_turn[:, position] = solution / norms
     return per_turn
+
+
+def _as_triangle(
+    columns: Floats, counts: Floats, pull: Floats, towards: Floats
+) -> tuple[Floats, Floats]:
+    """As many equations as there are levels, which have the same least squares as all of them.
+
+    Rows run few of the levels, so that the squares of their columns are soon added up.
+
+    Args:
+        columns: of the rows, of unit norm, shape ``(n, levels)``.
+        counts: that they add up to, shape ``(n, classes)``.
+        pull: weight of what each level is drawn to.
+        towards: that, times its weight.
+    """
+    system = csr_matrix(columns)
+    squares = (system.T @ system).toarray() + np.diag(pull**2)
+    aims = system.T @ counts + pull[:, np.newaxis] * towards
+    try:
+        triangle: Floats = np.asarray(np.linalg.cholesky(squares), np.float64).T
+    except np.linalg.LinAlgError:
+        turned, upper = np.linalg.qr(np.vstack([columns, np.diag(pull)]))
+        return np.asarray(upper, np.float64), turned.T @ np.vstack([counts, towards])
+    targets: Floats = solve_triangular(triangle, aims, trans="T")
+    return triangle, targets
 
 
 def _total(counts: Floats) -> Floats:

@@ -368,7 +368,7 @@ def _prior(
     for (profile, level), position in columns.items():
         other = known.get(profile)
         told = other is not None and level in other.levels and not level.startswith(_ONE_FLAG)
-        if other is not None and told and (scales_alike or level != "right_shift"):
+        if other is not None and told and (scales_alike or "_shift" not in level):
             row = other.per_turn[other.levels.index(level)]
             prior.per_turn[position] = row[: len(CLASSES)].sum()
         else:

@@ -36,10 +36,6 @@ LIBRARY_FLAG_OF_TFLM: Mapping[str, str] = {"gcc-mk": "gcc-O2", "gcc-Ofast": "gcc
 #: Operators whose loops depend on data, which the counted runs' inputs tell.
 _DATA_DECIDES = ("ADD", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MUL", "SOFTMAX")
 
-#: Layers that run loops which their levels do not tell apart: with rows of ours in the fit, others
-#: that are kept out are predicted worse.
-_WITHOUT_OURS = ("TFLM FULLY_CONNECTED i16",)
-
 #: How tables of errors write the type of an operator.
 _SHORT: Mapping[DType, str] = {
     DType.INT8: "i8",
@@ -60,7 +56,8 @@ def library_observations(counted: LibrarySet) -> Iterator[tuple[Generation, Obse
     ) -> tuple[KernelCall, ...]:
         key = (case.id, case.entry, configuration, with_data)
         if key not in calls:
-            arrays = case.arrays if with_data else {}
+            # Shifts are the layer's own, not its data.
+            arrays = {n: a for n, a in case.arrays.items() if with_data or n == "shift"}
             given = LibraryCase(case.id, case.op, case.params, case.has_bias, case.entry, arrays)
             calls[key] = CASES[case.op](given, configuration)
         return calls[key]
@@ -100,9 +97,7 @@ def tflm_observations(counted: CountedSet) -> Iterator[tuple[Generation, Observa
     refused = {name for name, node in nodes.items() if _is_refused(node)}
     with_data = chain(counted.models_with_data(_DATA_DECIDES), own_models_with_data(_DATA_DECIDES))
     given = {name: graph.main.node(0) for name, graph in with_data}
-    ours = own_rows("cmsis")
-    names = {row.id for row in ours}
-    for row in chain(counted.single_operators("cmsis"), ours):
+    for row in chain(counted.single_operators("cmsis"), own_rows("cmsis")):
         if row.id not in nodes or row.id in refused:
             continue
         configuration = Configuration(SIMD_OF_CORE[row.build.split(".")[0].removesuffix("-soft")])
@@ -111,8 +106,6 @@ def tflm_observations(counted: CountedSet) -> Iterator[tuple[Generation, Observa
             known = given.get(row.id)
             calls = expected if known is None else layer_calls(known, configuration)
             kind = f"TFLM {row.operator} {_SHORT[nodes[row.id].outputs[0].dtype]}"
-            if kind in _WITHOUT_OURS and row.id in names:
-                continue
             yield (
                 "2026",
                 Observation(

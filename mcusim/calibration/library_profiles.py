@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from mcusim.calibration.counted import CountedSet
+from mcusim.calibration.held_out_calls import merge_held_out, of_fits
 from mcusim.calibration.legacy_rows import legacy_observations
 from mcusim.calibration.level_fit import Floats
 from mcusim.calibration.library_fit import (
@@ -313,6 +314,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.networks:
         sys.stdout.write(network_table(counted, results, options.only) + "\n")
     if options.write:
+        merge_held_out(of_fits(results))
         for profile in profiles_of(results, counted):
             path = data_path("kernels", *profile.name.split("/")).with_suffix(".json")
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -114,7 +114,7 @@ def _counts(row: npt.NDArray[np.float64]) -> dict[str, Any]:
     return {
         name: _rounded(float(count))
         for name, count in zip(FIELDS, row, strict=True)
-        if count > _SMALLEST
+        if abs(count) > _SMALLEST
     }
 
 

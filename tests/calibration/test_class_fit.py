@@ -36,6 +36,20 @@ def test_classes_add_up_to_the_level() -> None:
     )
 
 
+def test_the_last_turn_of_a_loop_takes_no_branch() -> None:
+    """A loop of n turns jumps back n - 1 times: the call spares one."""
+    turns = np.array([[1.0, n] for n in (2, 5, 11, 60)])
+    counts = turns @ np.array(
+        [
+            _vector(alu=9, taken_conditional=-1),
+            _vector(alu=2, branch_conditional=1, taken_conditional=1),
+        ]
+    )
+    found = classes_of(turns, counts, np.array([9.0, 3.0]))
+    taken = found[:, FIELDS.index("taken_conditional")]
+    np.testing.assert_allclose(taken, [-1.0, 1.0], atol=1e-3)
+
+
 def test_totals_alone_stay_totals() -> None:
     found = classes_of(np.eye(2), np.array([[3.0], [4.0]]), np.array([3.0, 4.0]))
     np.testing.assert_array_equal(found, [[3.0], [4.0]])

@@ -184,7 +184,7 @@ def _assert_views_agree(problem: _Problem, is_wide: bool) -> None:
         is_wide,
         configuration.generation != "2026",
     )
-    counted = Scaling(problem.bias is not None, float(np.mean(problem.scaling.shifts <= 0)))
+    counted = Scaling.of_shifts(problem.bias is not None, problem.scaling.shifts)
     if problem.is_int16:
         calls = convolve_s16_calls(shape, configuration, counted, is_wide)
     else:

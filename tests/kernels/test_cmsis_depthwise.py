@@ -222,7 +222,8 @@ def test_int16_loops_are_the_mirrors(problem: _Problem) -> None:
     prepare = integer_depthwise(problem.shape, problem.scaling, is_wide=True)
     prepare(problem.weights, problem.bias)(problem.x, fast)
     np.testing.assert_array_equal(mirrored, fast)
-    trips = depthwise_conv_s16_trips(problem.shape, Scaling(problem.bias is not None))
+    scaling = Scaling.of_shifts(problem.bias is not None, problem.scaling.shifts)
+    trips = depthwise_conv_s16_trips(problem.shape, scaling, "dsp")
     _assert_turns(mirror, "arm_depthwise_conv_s16", trips)
 
 

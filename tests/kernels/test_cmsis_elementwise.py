@@ -96,6 +96,26 @@ def test_branches_of_data_that_is_known_are_counted() -> None:
     assert found == {"negative": 2, "clamped_low": 1, "clamped_high": 1}
 
 
+@pytest.mark.parametrize("size", [3, 4, 11])
+def test_lanes_of_a_group_are_counted_apart(size: int) -> None:
+    """With DSP four elements are a group, and branches of all lanes are those of all elements."""
+    rng = np.random.default_rng(size)
+    params = {"n": size, "act": [-100, 90], "out_shift": 0, "out_mult": 1 << 30}
+    params |= {"in1_off": 5, "in2_off": -7, "out_off": 3}
+    arrays = {name: rng.integers(-128, 128, size).astype(np.int8) for name in ("x1", "x2")}
+    case = LibraryCase("", "mul_s8", params, arrays=arrays)
+    (together,) = CASES["mul_s8"](case, Configuration("none"))
+    (apart,) = CASES["mul_s8"](case, Configuration("dsp"))
+    for kind in ("negative", "rounded_up"):
+        lanes = [f"result.{kind}", *(f"result.{kind}.{lane}" for lane in range(4))]
+        assert sum(apart.trips[lane] for lane in lanes) == together.trips[kind]
+    assert apart.trips["no_shift.group"] == size // 4
+    assert apart.trips["no_shift"] == size % 4
+    first, second = (arrays[name].astype(int) for name in ("x1", "x2"))
+    product = (first[: size // 4 * 4] + 5) * (second[: size // 4 * 4] - 7)
+    assert apart.trips["result.negative.2"] == (product[2::4] < -1).sum()
+
+
 def layer(name: str, first: tuple[int, ...], second: tuple[int, ...]) -> Node:
     graph = model(
         name,

@@ -207,9 +207,11 @@ def test_loops_of_june_2026_are_the_mirrors(problem: _Problem) -> None:
     )
     np.testing.assert_array_equal(mirrored, _fast(problem, False))
     has_bias = problem.bias is not None
-    right = float(np.mean(problem.scaling.shifts <= 0))
     trips = transpose_conv_s8_trips(
-        problem.shape, problem.simd, Scaling(has_bias, right), flushes_partly=False
+        problem.shape,
+        problem.simd,
+        Scaling.of_shifts(has_bias, problem.scaling.shifts),
+        flushes_partly=False,
     )
     turns = mirror.turns["arm_transpose_conv_s8"]
     assert {level: float(turns[level]) for level in trips} == pytest.approx(trips)

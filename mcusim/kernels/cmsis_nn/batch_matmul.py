@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import replace
 from math import prod
 
+import numpy as np
+
 from mcusim.graph import DType, Node
 from mcusim.kernels.cmsis_nn.contract import (
     CaseCalls,
@@ -14,6 +16,7 @@ from mcusim.kernels.cmsis_nn.contract import (
     LibraryKernel,
     profile_name,
 )
+from mcusim.kernels.cmsis_nn.matrix_trips import Scaling
 from mcusim.kernels.cmsis_nn.memory_calls import copies_call
 from mcusim.kernels.cmsis_nn.vector_matrix_trips import (
     VectorByMatrix,
@@ -84,7 +87,8 @@ def _case_int8(case: LibraryCase, configuration: Configuration) -> tuple[KernelC
     params = case.params
     _, _, rows, _ = params["lhs_dims"]
     _, _, outputs, columns = params["rhs_dims"]
-    product = VectorByMatrix(outputs, columns, moves_filter=params["f_off"] != 0)
+    scaling = Scaling.of_shifts(False, np.array([params["shift"]]))
+    product = VectorByMatrix(outputs, columns, params["f_off"] != 0, scaling=scaling)
     batches, height, *_ = params["out_dims"]
     moves_input = params["in_off"] != 0
     return _library_calls(
@@ -126,7 +130,8 @@ def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
     matrices = int(reference["matrix"])
     rows = int(reference["row"]) // max(matrices, 1)
     left, right = node.input(0), node.input(1)
-    product = VectorByMatrix(shape.output[-1], shape.depth, moves_filter=right.zero_point != 0)
+    scaling = Scaling.of_layer(False, left, right, node.output())
+    product = VectorByMatrix(shape.output[-1], shape.depth, right.zero_point != 0, scaling=scaling)
     is_wide = left.dtype is DType.INT16
     levels = {
         name: count

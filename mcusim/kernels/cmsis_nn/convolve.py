@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from mcusim.graph import DType, Node
 from mcusim.kernels.cmsis_nn.buffers import Simd
 from mcusim.kernels.cmsis_nn.contract import (
@@ -262,8 +260,7 @@ def case_shape(params: Mapping[str, Any]) -> ConvolutionShape:
 
 
 def _case_scaling(case: LibraryCase) -> Scaling:
-    shifts = case.arrays.get("shift")
-    return Scaling(case.has_bias, 1.0 if shifts is None else float(np.mean(shifts <= 0)))
+    return Scaling.of_shifts(case.has_bias, case.arrays.get("shift"))
 
 
 def _case_s8(case: LibraryCase, configuration: Configuration) -> tuple[KernelCall, ...]:
@@ -333,7 +330,7 @@ def _bind(node: Node, configuration: Configuration) -> BoundKernel:
 def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
     shape = conv_shape(node)
     bias = node.optional_input(2)
-    scaling = Scaling(bias is not None)
+    scaling = Scaling.of_layer(bias is not None, node.input(0), node.input(1), node.output())
     dtype = node.input(0).dtype
     if dtype is DType.INT8:
         wrapper = configuration.generation not in ("2020", "2020apr")

@@ -87,7 +87,7 @@ def _left_over(
         "left": pixels,
         "left.output": outputs,
         "left.bias": outputs * scaling.has_bias,
-        "left.right_shift": outputs * scaling.right,
+        **scaling.turns(outputs, "left."),
         "scaling.output": outputs,
     }
     if simd == "none":

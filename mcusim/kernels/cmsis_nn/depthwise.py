@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-
-from mcusim.graph import DType, Node, Tensor
+from mcusim.graph import DType, Node
 from mcusim.kernels.cmsis_nn import buffers
 from mcusim.kernels.cmsis_nn.contract import (
     CaseCalls,
@@ -47,7 +45,6 @@ __all__ = [
     "case_shape",
     "depthwise_dispatch",
     "depthwise_scratch_bytes",
-    "right_share",
     "shapes_copied",
 ]
 
@@ -188,7 +185,7 @@ def _function_calls(
             trips = depthwise_conv_s8_opt_mve_trips(shape)
             return (replace(first(trips), warnings=_beyond_the_bias(shape, scaling)),)
         case "arm_depthwise_conv_s8_opt":
-            trips = depthwise_conv_s8_trips(shape, scaling, through_opt=True)
+            trips = depthwise_conv_s8_trips(shape, scaling, simd, through_opt=True)
             return (first(trips, _BASIC),)
         case "arm_convolve_wrapper_s8":
             chosen, *others = convolve_calls(shape, configuration, scaling)
@@ -199,7 +196,7 @@ def _function_calls(
                 *others,
                 call("arm_transpose_s8", turned),
             )
-    basic = first(depthwise_conv_s8_trips(shape, scaling))
+    basic = first(depthwise_conv_s8_trips(shape, scaling, simd))
     if is_tiled(shape):
         return (basic, call(_TILED, depthwise_conv_s8_mult_4_trips(shape, scaling)))
     return (basic,)
@@ -235,23 +232,13 @@ def case_shape(case: LibraryCase) -> ConvolutionShape:
 
 def case_scaling(case: LibraryCase, configuration: Configuration) -> Scaling:
     """What loops depend on in a library call; before 2026 every call was given a bias."""
-    shifts = case.arrays.get("shift")
-    right = 1.0 if shifts is None else float(np.mean(shifts <= 0))
-    return Scaling(case.has_bias or configuration.generation != "2026", right)
+    has_bias = case.has_bias or configuration.generation != "2026"
+    return Scaling.of_shifts(has_bias, case.arrays.get("shift"))
 
 
 def _case(case: LibraryCase, configuration: Configuration) -> tuple[KernelCall, ...]:
     shape = case_shape(case)
     return _library_calls(shape, case_scaling(case, configuration), configuration, case.entry)
-
-
-def right_share(node: Node, source: Tensor, weights: Tensor) -> float:
-    """Share of the output channels that are not shifted to the left: multipliers below 1."""
-    result = node.output()
-    if weights.quantization is None or not result.scale:
-        return 1.0
-    scales = weights.quantization.scales.astype(np.float64) * source.scale / result.scale
-    return float(np.mean(scales < 1.0)) if scales.size else 1.0
 
 
 def _accepts(node: Node, configuration: Configuration) -> bool:
@@ -288,7 +275,7 @@ def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
     shape = _node_shape(node, configuration)
     source, weights = node.input(0), node.input(1)
     has_bias = node.optional_input(2) is not None
-    scaling = Scaling(has_bias, right_share(node, source, weights))
+    scaling = Scaling.of_layer(has_bias, source, weights, node.output())
     if source.dtype is DType.INT16:
         calls: tuple[KernelCall, ...] = (_wide_call(shape, scaling, configuration),)
     elif weights.dtype is DType.INT4:
@@ -338,7 +325,7 @@ def _wide_call(
     return KernelCall(
         _WIDE,
         profile_name(_WIDE, configuration),
-        depthwise_conv_s16_trips(shape, scaling),
+        depthwise_conv_s16_trips(shape, scaling, configuration.simd),
         macs=shape.pixels * shape.taps * shape.out_channels,
         reason=f"int16, one output at a time on every core: {_WIDE}",
     )

@@ -15,7 +15,8 @@ from mcusim.kernels.cmsis_nn.depthwise_trips import (
     is_tiled,
 )
 from mcusim.kernels.cmsis_nn.matrix_mirror import Mirror, int32
-from mcusim.kernels.reference.convolution import ConvolutionShape
+from mcusim.kernels.cmsis_nn.quotients import quotient_kinds
+from mcusim.kernels.reference.convolution import Axis, ConvolutionShape
 
 __all__ = [
     "depthwise_conv_3x3_s8",
@@ -362,12 +363,24 @@ def _one_by_one(
                     for channel in range(in_channel * multiplier, (in_channel + 1) * multiplier):
                         (total,) = _begin(mirror, function, "output", [channel])
                         mirror.count(function, "output.dilated", dilated)
+                        if mirror.simd == "none":
+                            _divide(mirror, function, shape.vertical, y)
+                            _divide(mirror, function, shape.horizontal, place)
                         taps = _taps(mirror, shape, y, place, function, "output")
                         for row, tap, in_y, in_x in taps:
                             value = int(x[batch, in_y, in_x, in_channel]) + mirror.input_offset
                             total += value * int(weights[0, row, tap, channel])
                         out[batch, y, place, channel] = requantized(total, channel)
     return out
+
+
+def _divide(mirror: Mirror, function: str, axis: Axis, output: int) -> None:
+    """Find the first and the last tap inside of the input, by division where it is dilated."""
+    if axis.dilation > 1:
+        start = output * axis.stride - axis.padding
+        ends = [end - start + axis.dilation - 1 for end in (0, axis.inputs)]
+        for level, count in quotient_kinds(ends, axis.dilation).items():
+            mirror.count(function, level, count)
 
 
 def _taps(
@@ -381,9 +394,12 @@ def _taps(
         if not 0 <= in_y < rows.inputs:
             continue
         mirror.count(function, f"{part}.row")
+        taps = []
         for tap in range(columns.kernel):
             in_x = place * columns.stride - columns.padding + tap * columns.dilation
             if 0 <= in_x < columns.inputs:
                 mirror.count(function, f"{part}.tap")
-                found.append((row, tap, in_y, in_x))
+                taps.append((row, tap, in_y, in_x))
+        mirror.count(function, f"{part}.row_with_taps", bool(taps))
+        found += taps
     return found

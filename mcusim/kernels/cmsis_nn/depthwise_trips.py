@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+from mcusim.kernels.cmsis_nn.buffers import Simd
 from mcusim.kernels.cmsis_nn.column_trips import fill_trips
 from mcusim.kernels.cmsis_nn.matrix_trips import Scaling
+from mcusim.kernels.cmsis_nn.quotients import quotient_kinds
 from mcusim.kernels.reference.convolution import Axis, ConvolutionShape
 
 __all__ = [
@@ -80,7 +82,7 @@ def word_reads_3x3(shape: ConvolutionShape) -> int:
 def scaling_trips(shape: ConvolutionShape, scaling: Scaling) -> dict[str, float]:
     """Turns of the requantization: all outputs, and those that are not shifted to the left."""
     outputs = shape.pixels * shape.out_channels
-    return {"scaling.output": outputs, "right_shift": outputs * scaling.right}
+    return {"scaling.output": outputs, **scaling.turns(outputs)}
 
 
 def with_bias(part: str, turns: float, scaling: Scaling) -> dict[str, float]:
@@ -117,7 +119,7 @@ def depthwise_conv_s8_opt_trips(shape: ConvolutionShape, scaling: Scaling) -> di
         **with_bias("single", shape.pixels * singles, scaling),
         "single.tap": shape.pixels * singles * shape.taps,
         "single.tap.again": shape.pixels * singles * (shape.taps - 1),
-        "scaling.output": shape.pixels * shape.out_channels,
+        **scaling_trips(shape, scaling),
     }
 
 
@@ -157,16 +159,17 @@ def depthwise_conv_s8_opt_fills(shape: ConvolutionShape) -> dict[str, float]:
 
 
 def depthwise_conv_s8_trips(
-    shape: ConvolutionShape, scaling: Scaling, through_opt: bool = False
+    shape: ConvolutionShape, scaling: Scaling, simd: Simd, through_opt: bool = False
 ) -> dict[str, float]:
     """Turns of ``arm_depthwise_conv_s8``, one output at a time unless :func:`is_tiled`.
 
     Args:
         shape: of the convolution.
         scaling: of the outputs.
+        simd: of the core; without any a division may be a function.
         through_opt: called by ``arm_depthwise_conv_s8_opt`` on a core without DSP.
     """
-    every = _output_trips(shape, scaling)
+    every = _output_trips(shape, scaling, simd) | scaling_trips(shape, scaling)
     tiled = is_tiled(shape)
     return {
         "call": 1,
@@ -198,12 +201,14 @@ def is_tiled(shape: ConvolutionShape) -> bool:
     return multiplier % 4 == 0 and shape.batches == 1 and dilations == (1, 1)
 
 
-def depthwise_conv_s16_trips(shape: ConvolutionShape, scaling: Scaling) -> dict[str, float]:
+def depthwise_conv_s16_trips(
+    shape: ConvolutionShape, scaling: Scaling, simd: Simd
+) -> dict[str, float]:
     """Turns of ``arm_depthwise_conv_s16``: one output at a time on every core."""
-    return {"call": 1, **_output_trips(shape, scaling)}
+    return {"call": 1, **_output_trips(shape, scaling, simd)}
 
 
-def _output_trips(shape: ConvolutionShape, scaling: Scaling) -> dict[str, float]:
+def _output_trips(shape: ConvolutionShape, scaling: Scaling, simd: Simd) -> dict[str, float]:
     rows, columns = shape.vertical, shape.horizontal
     outputs = shape.pixels * shape.out_channels
     inside = shape.batches * rows.inside * shape.out_channels
@@ -215,9 +220,38 @@ def _output_trips(shape: ConvolutionShape, scaling: Scaling) -> dict[str, float]
         **with_bias("output", outputs, scaling),
         "output.dilated": outputs * ((columns.dilation > 1) + (rows.dilation > 1)),
         "output.row": inside * columns.outputs,
+        "output.row_with_taps": inside * _windows_inside(columns),
         "output.tap": inside * columns.inside,
         "scaling.output": outputs,
+        **(_window_quotients(shape) if simd == "none" else {}),
     }
+
+
+def _windows_inside(axis: Axis) -> int:
+    """Outputs whose windows meet the input: with a dilation both may lie between the taps."""
+    starts = [y * axis.stride - axis.padding for y in range(axis.outputs)]
+    return sum(
+        any(0 <= start + tap * axis.dilation < axis.inputs for tap in range(axis.kernel))
+        for start in starts
+    )
+
+
+def _window_quotients(shape: ConvolutionShape) -> dict[str, float]:
+    """Divisions by the dilation, where each output finds the first and the last tap inside.
+
+    They round up, towards zero where the window begins within the input.
+    """
+    outputs = shape.pixels * shape.out_channels
+    turns: Counter[str] = Counter()
+    for axis in (shape.vertical, shape.horizontal):
+        if axis.dilation == 1:
+            continue
+        starts = [y * axis.stride - axis.padding for y in range(axis.outputs)]
+        ends = [end - start for start in starts for end in (0, axis.inputs)]
+        dividends = [end + axis.dilation - 1 for end in ends]
+        for level, count in quotient_kinds(dividends, axis.dilation).items():
+            turns[level] += count * outputs // axis.outputs
+    return {level: float(turns[level]) for level in quotient_kinds((), 1)}
 
 
 def depthwise_conv_s8_opt_mve_trips(shape: ConvolutionShape) -> dict[str, float]:

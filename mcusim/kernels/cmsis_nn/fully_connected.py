@@ -135,20 +135,26 @@ def _plain_calls(
 
 def _case_int8(case: LibraryCase, configuration: Configuration) -> tuple[KernelCall, ...]:
     params = case.params
-    shifts = case.arrays.get("shift")
     product = VectorByMatrix(
         outputs=params["f_dims"][3],
         columns=params["f_dims"][0],
         moves_filter=params["f_off"] != 0 and configuration.generation == "2026",
         per_channel=bool(params["per_channel"]),
-        left=0.0 if shifts is None else float(np.mean(shifts > 0)),
+        scaling=_case_scaling(case, configuration),
     )
     return _int8_calls(params["in_dims"][0], product, configuration)
 
 
+def _case_scaling(case: LibraryCase, configuration: Configuration) -> Scaling:
+    """Before 2026 every call was given a bias."""
+    has_bias = case.has_bias or configuration.generation != "2026"
+    return Scaling.of_shifts(has_bias, case.arrays.get("shift"))
+
+
 def _case_int16(case: LibraryCase, configuration: Configuration) -> tuple[KernelCall, ...]:
     params = case.params
-    product = VectorByMatrix(params["f_dims"][3], params["f_dims"][0])
+    scaling = _case_scaling(case, configuration)
+    product = VectorByMatrix(params["f_dims"][3], params["f_dims"][0], scaling=scaling)
     return _int16_calls(params["in_dims"][0], product, configuration)
 
 
@@ -228,6 +234,7 @@ def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
         moves_filter=_filter_offset(node, configuration) != 0
         and configuration.generation == "2026",
         per_channel=_is_per_channel(node),
+        scaling=Scaling.of_layer(node.optional_input(2) is not None, source, weights, output),
     )
     is_convolution = runs_as_convolution(node, configuration)
     is_int16 = source.dtype is DType.INT16
@@ -237,6 +244,7 @@ def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
         {
             "call": not is_int16,
             "call_int16": is_int16,
+            "bias": node.optional_input(2) is not None,
             "repeated_scale": product.outputs * (is_convolution and not product.per_channel),
         },
         warnings=_warnings(node, configuration),
@@ -274,7 +282,7 @@ def _convolution_calls(
     """The dense layer as a 1×1 convolution of as many pixels as rows."""
     axis = Axis(1, 1, 1, 1, 1, 0)
     shape = ConvolutionShape(pixels, axis, axis, product.columns, product.columns, product.outputs)
-    functions = convolve_1x1_trips(shape, configuration.simd, Scaling())
+    functions = convolve_1x1_trips(shape, configuration.simd, product.scaling)
     calls = [
         KernelCall(name, profile_name(name, configuration), trips) for name, trips in functions
     ]

@@ -75,7 +75,8 @@ class Mirror:
     def output(self, total: int, channel: int, function: str, level: str = "right_shift") -> int:
         """Requantize a sum: ``arm_nn_requantize``, the output's zero point, the clamp."""
         shift = int(self.scaling.shifts[channel])
-        self.count(function, level, int(shift <= 0))
+        self.count(function, level, int(shift < 0))
+        self.count(function, level.replace("right", "no"), int(shift == 0))
         self.count(function, "scaling.output")
         scale = self._once if self.rounds_once else self._twice
         value = scale(int32(total), int(self.scaling.multipliers[channel]), shift)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
+from mcusim.graph import Array, Tensor
 from mcusim.kernels.cmsis_nn.buffers import Simd
 
 __all__ = [
@@ -24,12 +27,40 @@ class Scaling:
 
     Attributes:
         has_bias: whether a bias is given.
-        right: fraction of the output channels that are not shifted to the left, which takes other
-            instructions: nearly always all of them.
+        right: fraction of the output channels that are shifted to the right, which takes other
+            instructions than to the left: nearly always all of them.
+        unshifted: fraction that is not shifted, which some builds take for a shift to the right
+            of none, others for one to the left.
     """
 
     has_bias: bool = True
     right: float = 1.0
+    unshifted: float = 0.0
+
+    @classmethod
+    def of_shifts(cls, has_bias: bool, shifts: Array | None) -> Scaling:
+        """Of the channels' shifts, positive to the left; typical where they are not known."""
+        if shifts is None:
+            return cls(has_bias)
+        return cls(has_bias, float(np.mean(shifts < 0)), float(np.mean(shifts == 0)))
+
+    @classmethod
+    def of_layer(cls, has_bias: bool, source: Tensor, weights: Tensor, result: Tensor) -> Scaling:
+        """Of a layer's multipliers, which lie below a half where they are shifted to the right."""
+        if weights.quantization is None or not result.scale:
+            return cls(has_bias)
+        scales = weights.quantization.scales.astype(np.float64) * source.scale / result.scale
+        if not scales.size:
+            return cls(has_bias)
+        right, left = scales < 0.5, scales >= 1.0
+        return cls(has_bias, float(np.mean(right)), float(np.mean(~(right | left))))
+
+    def turns(self, outputs: float, level: str = "") -> dict[str, float]:
+        """Outputs by the direction of their shift, as levels of a profile."""
+        return {
+            f"{level}right_shift": outputs * self.right,
+            f"{level}no_shift": outputs * self.unshifted,
+        }
 
 
 _DSP_BLOCK = 16
@@ -58,7 +89,7 @@ def pixel_pair_trips(
         "odd_tile": odd,
         "odd_tile.bias": odd * scaling.has_bias,
         "odd_tile.after": odd if channels > 1 else 0,
-        "right_shift": 2 * pairs * channels * scaling.right,
+        **scaling.turns(2 * pairs * channels),
         "scaling.output": 2 * pairs * channels,
     }
     if simd == "none":
@@ -145,7 +176,7 @@ def nt_t_s8_trips(
         "odd_filter": count * odd_channel,
         "odd_filter.row": odd_channel * rows,
         "odd_filter.product": odd_channel * rows * columns,
-        "right_shift": rows * channels * scaling.right,
+        **scaling.turns(rows * channels),
         "scaling.output": rows * channels,
     }
     if simd == "none":

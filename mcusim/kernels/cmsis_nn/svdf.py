@@ -15,6 +15,7 @@ from mcusim.kernels.cmsis_nn.contract import (
     LibraryKernel,
     profile_name,
 )
+from mcusim.kernels.cmsis_nn.matrix_trips import Scaling
 from mcusim.kernels.cmsis_nn.vector_matrix_trips import (
     VectorByMatrix,
     vec_mat_mult_t_s8_trips,
@@ -31,13 +32,14 @@ from mcusim.kernels.reference.svdf import SvdfParameters, SvdfShape, stored_para
 __all__ = ["CASES", "KERNELS", "svdf", "trips"]
 
 
-def trips(shape: SvdfShape, state_bytes: int, simd: Simd) -> dict[str, float]:
+def trips(shape: SvdfShape, state_bytes: int, simd: Simd, shift: int = -1) -> dict[str, float]:
     """Loop turns of ``arm_svdf_s8`` (state of int8) and ``arm_svdf_state_s16_s8``.
 
     Args:
         shape: the shape.
         state_bytes: of an element of the state.
         simd: of the core.
+        shift: of the outputs, positive to the left.
     """
     filters, units = shape.batches * shape.filters, shape.batches * shape.units
     ranked = shape.rank > 1
@@ -50,6 +52,8 @@ def trips(shape: SvdfShape, state_bytes: int, simd: Simd) -> dict[str, float]:
         "unit": units * ranked,
         "unit.rank": filters * ranked,
         "output": units,
+        "output.right_shift": units * (shift < 0),
+        "output.no_shift": units * (shift == 0),
     }
     if simd != "dsp":
         levels["filter.step"] = filters * shape.memory
@@ -69,13 +73,23 @@ def trips(shape: SvdfShape, state_bytes: int, simd: Simd) -> dict[str, float]:
 
 
 def _library_calls(
-    shape: SvdfShape, state: DType, configuration: Configuration
+    shape: SvdfShape, state: DType, shifts: tuple[int, int], configuration: Configuration
 ) -> tuple[KernelCall, ...]:
+    """What runs in the library.
+
+    Args:
+        shape: the shape.
+        state: type of the state.
+        shifts: of the features and of the outputs, positive to the left.
+        configuration: of the library.
+    """
     is_narrow = state is DType.INT8
     name = "arm_svdf_s8" if is_narrow else "arm_svdf_state_s16_s8"
     inner = "arm_nn_vec_mat_mult_t_s8" if is_narrow else "arm_nn_vec_mat_mult_t_svdf_s8"
     count = vec_mat_mult_t_s8_trips if is_narrow else vec_mat_mult_t_svdf_s8_trips
-    product = VectorByMatrix(shape.filters, shape.inputs)
+    product = VectorByMatrix(
+        shape.filters, shape.inputs, scaling=Scaling.of_shifts(False, np.array(shifts[:1]))
+    )
     filters = shape.batches * shape.filters
     size = state.bits // 8
     # With a state of int16 nobody counted the loops of MVE.
@@ -84,7 +98,7 @@ def _library_calls(
         KernelCall(
             name,
             profile_name(name + ending, configuration),
-            trips(shape, size, configuration.simd),
+            trips(shape, size, configuration.simd, shifts[1]),
             reason=f"state of {state.value}: {name}",
             macs=filters * shape.memory,
         ),
@@ -115,7 +129,7 @@ def _case_int8(case: LibraryCase, configuration: Configuration) -> tuple[KernelC
         params["memory"],
         params["rank"],
     )
-    return _library_calls(shape, DType.INT8, configuration)
+    return _library_calls(shape, DType.INT8, (params["s1"], params["s2"]), configuration)
 
 
 CASES: dict[str, CaseCalls] = {"svdf_s8": _case_int8}
@@ -180,15 +194,15 @@ def svdf(
 
 
 def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
-    shape = SvdfShape.of(node)
-    state = node.input(2).dtype
+    shape, parameters = stored_parameters(node)
+    state, shifts = node.input(2).dtype, (parameters.feature[1], parameters.result[1])
     warnings: tuple[str, ...] = ()
     if node.input(4).zero_point != 0:
         warnings = ("CMSIS-NN ignores the zero point of the state, and so do the outputs here",)
     glue = KernelCall(
         "EvalIntegerSVDF", profile_name("glue_svdf", configuration), {"call": 1}, warnings=warnings
     )
-    return (*_library_calls(shape, state, configuration), glue)
+    return (*_library_calls(shape, state, shifts, configuration), glue)
 
 
 KERNELS: tuple[LibraryKernel, ...] = (LibraryKernel("SVDF", _accepts, _bind, _calls),)

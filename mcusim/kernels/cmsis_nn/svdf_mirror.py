@@ -80,6 +80,8 @@ def svdf_mirror(
                 turns["unit.rank"] += shape.rank > 1
                 total += sums[position]
             turns["output"] += 1
+            turns["output.right_shift"] += parameters.result[1] < 0
+            turns["output.no_shift"] += parameters.result[1] == 0
             wrapped = np.int64(total).astype(np.int32)
             scaled = int(multiply_by_quantized_multiplier(wrapped, *parameters.result))
             out[batch, unit] = min(max(scaled + parameters.output_zero_point, -128), 127)

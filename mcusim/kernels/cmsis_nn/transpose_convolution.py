@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-
 from mcusim.graph import Array, DType, Node
 from mcusim.kernels.cmsis_nn.contract import (
     CaseCalls,
@@ -21,7 +19,7 @@ from mcusim.kernels.cmsis_nn.contract import (
 )
 from mcusim.kernels.cmsis_nn.convolve import Dispatch
 from mcusim.kernels.cmsis_nn.convolve_trips import convolve_s8_trips
-from mcusim.kernels.cmsis_nn.depthwise import right_share, shapes_copied
+from mcusim.kernels.cmsis_nn.depthwise import shapes_copied
 from mcusim.kernels.cmsis_nn.matrix_trips import Scaling
 from mcusim.kernels.cmsis_nn.memory_calls import copies_call
 from mcusim.kernels.cmsis_nn.transpose_convolution_arithmetic import (
@@ -189,9 +187,7 @@ def case_shape(case: LibraryCase) -> ConvolutionShape:
 def _case(case: LibraryCase, configuration: Configuration) -> tuple[KernelCall, ...]:
     if configuration.generation != "2026":
         return ()
-    shifts = case.arrays.get("shift")
-    right = 1.0 if shifts is None else float(np.mean(shifts <= 0))
-    scaling = Scaling(case.has_bias, right)
+    scaling = Scaling.of_shifts(case.has_bias, case.arrays.get("shift"))
     return _library_calls(case_shape(case), scaling, configuration, flushes_partly=True)
 
 
@@ -202,7 +198,7 @@ def _accepts(node: Node, configuration: Configuration) -> bool:
 def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
     shape = transposed_shape(node)
     has_bias = node.optional_input(3) is not None
-    scaling = Scaling(has_bias, right_share(node, node.input(2), node.input(1)))
+    scaling = Scaling.of_layer(has_bias, node.input(2), node.input(1), node.output())
     glue = _call("TransposeConvEval", {"call": 1.0}, configuration, "glue_transpose_conv_int8")
     copies = copies_call(shapes_copied(has_bias), configuration)
     return (*_library_calls(shape, scaling, configuration, _TFLM_FLUSHES_PARTLY), copies, glue)

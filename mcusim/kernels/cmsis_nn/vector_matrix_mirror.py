@@ -74,12 +74,17 @@ def vec_mat_mult_t_s8(
     for start in starts:
         level, count = ("tile", tile) if start < rows else ("odd", 1)
         turns[level] += 1
+        turns[f"{level}.bias"] += bias is not None
         sums = [0 if bias is None else bias[start + i] for i in range(count)]
         for k in steps(turns, level, columns):
             value = lhs[k] + rescaling.input_offset
             for i in range(count):
                 sums[i] += value * (rhs[start + i][k] + rescaling.filter_offset)
-        out += [_stored(turns, rescaling, sums[i], start + i) for i in range(count)]
+        for i in range(count):
+            out.append(_stored(rescaling, sums[i], start + i))
+            shift = rescaling.shifts[_scale_of(rescaling, start + i)]
+            turns[f"{level}.right_shift"] += bool(shift < 0)
+            turns[f"{level}.no_shift"] += bool(shift == 0)
     return out, turns
 
 
@@ -132,10 +137,13 @@ def _singles(turns: Turns, level: str, start: int, columns: int) -> Iterator[int
         yield k
 
 
-def _stored(turns: Turns, rescaling: Rescaling, total: int, channel: int) -> int:
-    position = channel if rescaling.multipliers.size > 1 else 0
+def _scale_of(rescaling: Rescaling, channel: int) -> int:
+    return channel if rescaling.multipliers.size > 1 else 0
+
+
+def _stored(rescaling: Rescaling, total: int, channel: int) -> int:
+    position = _scale_of(rescaling, channel)
     multiplier, shift = rescaling.multipliers[position], rescaling.shifts[position]
-    turns["left_shift"] += bool(shift > 0)
     if rescaling.wide:
         scaled = int(multiply_by_quantized_multiplier_wide(total, multiplier, shift))
     else:
@@ -161,14 +169,14 @@ def vec_mat_mult_t_s16(
         level, count = ("tile", tile) if start < rows else ("odd", 1)
         level = "output" if simd == "none" else level
         turns[level] += 1
+        turns[f"{level}.bias"] += bias is not None
         sums = [0] * count
         for k in _int16_columns(turns, level, len(lhs), simd):
             for i in range(count):
                 sums[i] += lhs[k] * rhs[start + i][k]
         for i in range(count):
             total = sums[i] + (0 if bias is None else bias[start + i])
-            out.append(_stored(turns, rescaling, total, start + i))
-    del turns["left_shift"]
+            out.append(_stored(rescaling, total, start + i))
     return out, turns
 
 
@@ -208,8 +216,7 @@ def vec_mat_mult_t_svdf_s8(
         for k in _svdf_columns(turns, level, len(lhs), simd):
             for i in range(count):
                 sums[i] += (lhs[k] + rescaling.input_offset) * rhs[start + i][k]
-        out += [_stored(turns, rescaling, sums[i], start + i) for i in range(count)]
-    del turns["left_shift"]
+        out += [_stored(rescaling, sums[i], start + i) for i in range(count)]
     return out, turns
 
 
@@ -254,7 +261,7 @@ def vec_mat_mult_t_s4(
         for k in range(columns):
             weight = _half(packed, output * columns + k)
             total += (lhs[k] + rescaling.input_offset) * weight
-        out[output] = _stored(turns, rescaling, total, output)
+        out[output] = _stored(rescaling, total, output)
         # The two rows of a pair, half of the outputs apart, share their turns.
         if level == "odd" or output < 2 * tiles:
             _count_halves(turns, level, columns, simd)
@@ -268,7 +275,6 @@ def vec_mat_mult_t_s4(
     for output in range(4 * tiles, outputs):
         turns["odd"] += 1
         row(output, "odd")
-    del turns["left_shift"]
     return out, turns
 
 

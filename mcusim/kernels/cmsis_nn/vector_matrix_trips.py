@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mcusim.kernels.cmsis_nn.buffers import Simd
 from mcusim.kernels.cmsis_nn.contract import Generation
+from mcusim.kernels.cmsis_nn.matrix_trips import Scaling
 
 __all__ = [
     "INT16_COLUMNS_IN_INT32",
@@ -34,14 +35,14 @@ class VectorByMatrix:
         columns: products of an output.
         moves_filter: whether an offset is added to the weights, which is other code.
         per_channel: whether each output has a scale of its own, which is another function.
-        left: fraction of the outputs whose sums are shifted to the left, nearly always none.
+        scaling: of the outputs.
     """
 
     outputs: int
     columns: int
     moves_filter: bool = False
     per_channel: bool = False
-    left: float = 0.0
+    scaling: Scaling = field(default_factory=Scaling)
 
     @property
     def function(self) -> str:
@@ -71,7 +72,10 @@ def vec_mat_mult_t_s8_trips(
         "tile": calls * tiles,
         "odds": calls * (odd > 0),
         "odd": calls * odd,
-        "left_shift": calls * product.outputs * product.left,
+        "tile.bias": calls * tiles * product.scaling.has_bias,
+        "odd.bias": calls * odd * product.scaling.has_bias,
+        **product.scaling.turns(calls * tiles * tile, "tile."),
+        **product.scaling.turns(calls * odd, "odd."),
     }
     columns = product.columns
     if simd == "none":
@@ -129,6 +133,7 @@ def vec_mat_mult_t_s16_trips(calls: int, product: VectorByMatrix, simd: Simd) ->
         return {
             "call": calls,
             "output": calls * product.outputs,
+            "output.bias": calls * product.outputs * product.scaling.has_bias,
             "output.product": calls * product.outputs * product.columns,
         }
     tile = 2 if simd == "dsp" else 4
@@ -137,6 +142,7 @@ def vec_mat_mult_t_s16_trips(calls: int, product: VectorByMatrix, simd: Simd) ->
     trips: dict[str, float] = {"call": calls, "tiles": calls * (tiles > 0)}
     for level, times in (("tile", tiles), ("odd", odd)):
         trips[level] = calls * times
+        trips[f"{level}.bias"] = calls * times * product.scaling.has_bias
         if simd == "mve":
             trips[f"{level}.step"] = calls * times * -(-fast // _MVE_INT16_LANES)
             trips[f"{level}.slow"] = calls * times * (product.columns - fast)

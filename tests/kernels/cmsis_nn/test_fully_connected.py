@@ -16,6 +16,7 @@ from mcusim.graph import Array, DType, Node
 from mcusim.kernels.cmsis_nn import KERNELS
 from mcusim.kernels.cmsis_nn.buffers import Simd
 from mcusim.kernels.cmsis_nn.contract import Configuration, Generation
+from mcusim.kernels.cmsis_nn.matrix_trips import Scaling
 from mcusim.kernels.cmsis_nn.vector_matrix_mirror import (
     vec_mat_mult_t_s4,
     vec_mat_mult_t_s8,
@@ -133,7 +134,7 @@ def some_product(outputs: int, columns: int, dtype: DType) -> tuple[Array, Array
         0 if is_wide else 7,
         0,
         rng.integers(1 << 30, 1 << 31, outputs).astype(np.int32),
-        rng.integers(-9, 2, outputs).astype(np.int32),
+        np.full(outputs, rng.integers(-9, 2), np.int32),
         0 if is_wide else -3,
         int(limits.min),
         int(limits.max),
@@ -141,6 +142,10 @@ def some_product(outputs: int, columns: int, dtype: DType) -> tuple[Array, Array
         dtype,
     )
     return lhs, rhs, rescaling
+
+
+def unbiased(outputs: int, columns: int) -> VectorByMatrix:
+    return VectorByMatrix(outputs, columns, scaling=Scaling(has_bias=False))
 
 
 def nonzero(turns: Mapping[str, float]) -> dict[str, float]:
@@ -159,8 +164,8 @@ def test_turns_of_the_int8_loops_are_the_formulas(
 ) -> None:
     lhs, rhs, rescaling = some_product(outputs, columns, DType.INT8)
     actual, turns = vec_mat_mult_t_s8(lhs.tolist(), rhs.tolist(), None, rescaling, simd, generation)
-    left = float(np.mean(rescaling.shifts > 0))
-    product = VectorByMatrix(outputs, columns, per_channel=True, left=left)
+    scaling = Scaling.of_shifts(False, rescaling.shifts)
+    product = VectorByMatrix(outputs, columns, per_channel=True, scaling=scaling)
     expected = vec_mat_mult_t_s8_trips(1, product, simd, generation)
     assert nonzero(turns) == pytest.approx(nonzero(expected))
     fast = bind_rows(rhs.astype(np.int8), None, rescaling, DType.INT8)(lhs[np.newaxis])
@@ -181,7 +186,7 @@ def test_beyond_512_columns_int16_goes_one_by_one(simd: Simd) -> None:
 def check_int16(outputs: int, columns: int, simd: Simd) -> None:
     lhs, rhs, rescaling = some_product(outputs, columns, DType.INT16)
     actual, turns = vec_mat_mult_t_s16(lhs.tolist(), rhs.tolist(), None, rescaling, simd)
-    expected = vec_mat_mult_t_s16_trips(1, VectorByMatrix(outputs, columns), simd)
+    expected = vec_mat_mult_t_s16_trips(1, unbiased(outputs, columns), simd)
     assert nonzero(turns) == nonzero(expected)
     fast = bind_rows(rhs.astype(np.int8), None, rescaling, DType.INT16)(lhs[np.newaxis])
     assert actual == fast[0].tolist()

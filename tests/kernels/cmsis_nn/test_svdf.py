@@ -13,6 +13,7 @@ from numpy.testing import assert_array_equal
 from mcusim.graph import DType
 from mcusim.kernels.cmsis_nn.buffers import Simd
 from mcusim.kernels.cmsis_nn.contract import Configuration
+from mcusim.kernels.cmsis_nn.matrix_trips import Scaling
 from mcusim.kernels.cmsis_nn.svdf import svdf, trips
 from mcusim.kernels.cmsis_nn.svdf_mirror import svdf_mirror
 from mcusim.kernels.cmsis_nn.vector_matrix_trips import (
@@ -103,5 +104,6 @@ def test_the_loops_compute_the_fast_paths_outputs_in_as_many_turns(
     formulas = trips(shape, state_type.bits // 8, simd)
     assert {k: v for k, v in turns.items() if v} == {k: v for k, v in formulas.items() if v}
     count = vec_mat_mult_t_s8_trips if state_type is DType.INT8 else vec_mat_mult_t_svdf_s8_trips
-    product = count(batches, VectorByMatrix(shape.filters, inputs), simd)
+    matrix = VectorByMatrix(shape.filters, inputs, scaling=Scaling(has_bias=False))
+    product = count(batches, matrix, simd)
     assert {k: v for k, v in inner.items() if v} == {k: v for k, v in product.items() if v}

@@ -1,0 +1,53 @@
+"""Counted calls of CMSIS-NN of our own."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from mcusim.calibration.library_rows import LibraryRow
+from mcusim.calibration.own_calls import own_calls, own_calls_sha256
+from mcusim.kernels.cmsis_nn import CASES
+
+_C_LIBRARY = {"memcpy", "memmove", "memset"}
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[LibraryRow]:
+    return own_calls()
+
+
+def test_each_call_was_counted_in_each_build(rows: list[LibraryRow]) -> None:
+    builds = Counter(row.build for row in rows)
+    assert len(builds) == 10
+    assert set(builds.values()) == {1500}
+    assert len({row.case.id for row in rows}) == 1500
+
+
+def test_functions_add_up_to_the_call(rows: list[LibraryRow]) -> None:
+    """Of the Cortex-M55 the total alone was counted."""
+    for row in rows:
+        if row.vector.size == 1:
+            assert row.build == "m55.gcc-O3" and not row.top_functions
+            continue
+        functions = (part.rpartition(":")[2] for part in row.top_functions.split())
+        assert sum(map(int, functions)) == row.total
+
+
+def test_each_call_names_the_functions_that_ran(rows: list[LibraryRow]) -> None:
+    """What is predicted to run is what ran, but for functions of the compiler and of C."""
+    for row in rows:
+        if row.build != "m4.gcc-O3":
+            continue
+        calls = CASES[row.case.op](row.case, row.configuration)
+        ran = {part.rpartition(":")[0] for part in row.top_functions.split()}
+        ours = {
+            name for name in ran if name.startswith(("arm_", "depthwise_")) and "_size" not in name
+        }
+        named = {call.kernel for call in calls if any(call.trips.values())} - _C_LIBRARY
+        assert ours == named, row.case.id
+
+
+def test_files_are_named_with_their_hashes() -> None:
+    assert sorted(own_calls_sha256()) == ["cmsis_nn_calls.csv.gz", "cmsis_nn_calls.zip"]
