@@ -8,6 +8,7 @@ from rich.console import Console
 
 import mcusim
 from mcusim import pricing
+from mcusim.kernels.closest import closest_profile
 from mcusim.report import dominant_lines, layer_table, summary_lines
 from tests.small_models import convolution, pooling
 
@@ -49,8 +50,17 @@ def test_guessed_and_missing_cells_are_marked(monkeypatch):
     monkeypatch.setattr(pricing, "closest_profile", lambda name, core, build: None)
     found = mcusim.estimate(pooling(), BOARD)
     assert "?" in rendered(found, None)
-    assert "without 1 layers that nothing prices" in summary_lines(found)[0]
+    assert "unknown" in summary_lines(found)[0]
     assert dominant_lines(found) == []
+
+
+def test_time_without_some_layers_says_so(monkeypatch):
+    def without_pooling(name, core, build):
+        return None if "pool" in name else closest_profile(name, core, build)
+
+    monkeypatch.setattr(pricing, "closest_profile", without_pooling)
+    found = mcusim.estimate(mcusim.load_model("lenet-5"), BOARD)
+    assert "without 2 layers that nothing prices" in summary_lines(found)[0]
 
 
 def test_shares_add_up_to_the_whole():
