@@ -105,7 +105,7 @@ class ExceptionEntry:
     def fault(self, event: Event) -> bool:
         """Take what the core met as a fault; False leaves it to the machine."""
         machine, registers = self._machine, self._registers
-        if machine.is_calling:
+        if machine.return_address is not None:
             return False
         fault = fault_of(event, buffers_writes=registers.buffers_writes)
         above_all = self._exceptions.execution_priority(self.masks()) < 0
@@ -190,7 +190,7 @@ class ExceptionEntry:
             chained: an EXC_RETURN value whose context is still on the stack, and is not stacked
                 again.
         """
-        if self._machine.is_calling:
+        if self._machine.return_address is not None:
             self._machine.fail(detail)
             return
         exceptions, status = self._exceptions, self._registers.faults

@@ -62,6 +62,7 @@ class Machine:
             them where there are very many.
         refused_files: names of files that it asked for and may not open.
         heard: takes each thing that the firmware says at once, if it is set.
+        return_address: where a function that is run alone returns to; None for whole firmware.
         sleep_cycles: cycles since reset that the core was waiting for an interrupt.
         sleeps: begin and end of each such time, if it is a list.
     """
@@ -113,7 +114,7 @@ class Machine:
         self.sleeps: list[tuple[float, float]] | None = None
         self.system: SystemControl | None = None
         self._stop: Stop | None = None
-        self._return_address: int | None = None
+        self.return_address: int | None = None
         self._limit: float | None = None
         self._attention = False
         self._listeners = Listeners()
@@ -169,11 +170,6 @@ class Machine:
         self._transcript.add(said)
         if self.heard is not None:
             self.heard(said)
-
-    @property
-    def is_calling(self) -> bool:
-        """Whether one function is being run, and not the firmware."""
-        return self._return_address is not None
 
     @property
     def outputs(self) -> list[Output]:
@@ -232,7 +228,11 @@ class Machine:
             return
         from unicorn.arm_const import UC_ARM_REG_SP
 
-        table = self.read(self.image.vector_table, 8)
+        at = self.image.vector_table
+        if not self.memories.holds(at, 8):
+            said = f"its vector table, {at:#010x}, lies in no memory of {self.board.name}"
+            raise InputError(f"{self.image.name}: {said}")
+        table = self.read(at, 8)
         self.uc.reg_write(UC_ARM_REG_SP, int.from_bytes(table[:4], "little"))
         self.pc = int.from_bytes(table[4:], "little")
 
@@ -253,7 +253,7 @@ class Machine:
         Returns:
             How it ended. A key interrupt is one way to end.
         """
-        self._return_address = return_address
+        self.return_address = return_address
         limit = None if max_seconds is None else self.cycles + max_seconds * self.clock_hz
         count = max_instructions and self.counter.instructions + max_instructions
         stop, self._stop = None, None
@@ -373,7 +373,7 @@ class Machine:
             self._meet(event)
 
     def _meet(self, event: Event) -> None:
-        if event.kind is EventKind.BREAKPOINT and event.pc == self._return_address:
+        if event.kind is EventKind.BREAKPOINT and event.pc == self.return_address:
             self._stop = Stop(StopReason.RETURNED)
             return
         before = self.pc

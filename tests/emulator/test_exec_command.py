@@ -187,3 +187,8 @@ def test_a_stripped_image_says_what_cannot_be_told(binary: Path, tmp_path: Path)
     said = " ".join(said.split())
     assert "model.bin has no symbols of functions, so that time is not told by function" in said
     assert "holds a model and no symbols of TFLite Micro's operators, so that time" in said
+
+
+def test_an_image_for_other_memories_says_where_its_vectors_would_lie(binary: Path) -> None:
+    with pytest.raises(InputError, match=r"its vector table, 0x00000000, lies in no memory of"):
+        run(str(binary), "--base", "0", "--board", "nucleo-l4r5zi")
