@@ -133,10 +133,12 @@ def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
     scaling = Scaling.of_layer(False, left, right, node.output())
     product = VectorByMatrix(shape.output[-1], shape.depth, right.zero_point != 0, scaling=scaling)
     is_wide = left.dtype is DType.INT16
+    # The opposite of a short shape is what remains of all dimensions, which the glue counts.
     levels = {
         name: count
         for name, count in reference.items()
-        if name.startswith("transpos") or name in ("call", "flattening")
+        if (name.startswith("transpos") and not name.endswith(".long"))
+        or name in ("call", "flattening")
     }
     deep = _deep_trips(shape)
     levels |= deep | {n: levels[n] - deep[f"deep_{n}"] for n in levels if f"deep_{n}" in deep}
