@@ -152,13 +152,11 @@ class ExceptionEntry:
         if taken is not None:
             self._chain(taken, exc_return)
             return False
-        status = self._frames.stacked_status(exc_return)
-        if status is not None and bool(status & _NUMBER) == bool(exc_return & _TO_THREAD):
-            said = f"return from {name} by {exc_return:#010x} to a frame of the other mode"
-            self._raise(Fault(USAGE_FAULT, CauseBits.RETURN), said, chained=exc_return)
-            return False
         try:
-            self._frames.leave(exc_return)
+            if not self._frames.leave(exc_return):
+                said = f"return from {name} by {exc_return:#010x} to a frame of the other mode"
+                self._raise(Fault(USAGE_FAULT, CauseBits.RETURN), said, chained=exc_return)
+                return False
         except FrameError as error:
             said = f"could not return from {name}: {error}"
             self._raise(Fault(BUS_FAULT, CauseBits.UNSTACKING), said, chained=exc_return)
@@ -250,10 +248,10 @@ class ExceptionEntry:
     def _enter(self, number: int, return_address: int) -> None:
         """Stack the context and begin a handler."""
         pushed = self._frames.push(return_address, self._registers.stacks_floats)
-        self._machine.spend(self._registers.ids.entry_cycles)
+        came_something = self._machine.spend(self._registers.ids.entry_cycles)
         if not pushed.is_written:
             number = self._without_frame(number, pushed, return_address)
-        elif number not in FAULTS and number != SVCALL:
+        elif came_something and number not in FAULTS and number != SVCALL:
             # What has become pending while the context was stacked, and is more urgent, goes first.
             number = self._exceptions.next_taken(self.masks()) or number
         self._begin(number, pushed)

@@ -65,7 +65,7 @@ class ExceptionFrames:
             uc, (control, ipsr, xpsr, arm.UC_ARM_REG_LR, arm.UC_ARM_REG_PC)
         )
         self._thread = CoreRegisters(uc, (ipsr, control))
-        self._stack = CoreRegisters(uc, (sp,))
+        self._stacks = CoreRegisters(uc, (arm.UC_ARM_REG_MSP, arm.UC_ARM_REG_PSP, control))
         self._restored = CoreRegisters(uc, (*core, sp, xpsr, control, arm.UC_ARM_REG_PC))
 
     def push(self, return_address: int, fpu: bool) -> Pushed:
@@ -134,25 +134,11 @@ class ExceptionFrames:
         status = self._uc.reg_read(arm.UC_ARM_REG_XPSR) & ~_THUMB
         self._uc.reg_write(arm.UC_ARM_REG_XPSR, status | (_THUMB if is_thumb else 0))
 
-    def stacked_status(self, exc_return: int) -> int | None:
-        """The xPSR that a return would restore; None where its stack cannot be read.
-
-        Args:
-            exc_return: what is returned by.
-        """
-        stack = self._stack_named(exc_return)
-        try:
-            return int.from_bytes(self._uc.mem_read(stack + 28, 4), "little")
-        except UcError:
-            return None
-
-    def _stack_named(self, exc_return: int) -> int:
-        on_process_stack = exc_return & _THREAD and exc_return & _PROCESS_STACK
-        register = arm.UC_ARM_REG_PSP if on_process_stack else arm.UC_ARM_REG_MSP
-        return int(self._uc.reg_read(register))
-
-    def leave(self, exc_return: int) -> None:
+    def leave(self, exc_return: int) -> bool:
         """Unstack the context that an EXC_RETURN value names, and go on there.
+
+        Returns:
+            False, with everything as it was, where the frame is one of the other mode.
 
         Raises:
             FrameError: the stack lies where nothing can be read.
@@ -160,25 +146,29 @@ class ExceptionFrames:
         thread = bool(exc_return & _THREAD)
         on_process_stack = thread and bool(exc_return & _PROCESS_STACK)
         extended = not exc_return & _BASIC_FRAME
-        control = self._context.read()[-1] & ~(_SPSEL | _FPCA)
-        control |= (_SPSEL if on_process_stack else 0) | (_FPCA if extended else 0)
-        if thread:
-            self._thread.write((0, control))
-        frame = self._stack.read()[0]
+        main, process, control = self._stacks.read()
+        frame = process if on_process_stack else main
         size = _EXTENDED_BYTES if extended else _BASIC_BYTES
         try:
             words = struct.unpack(f"<{size // 4}I", self._uc.mem_read(frame, size))
         except UcError:
             raise FrameError(f"the stack at {frame:#x} cannot be read") from None
+        status = words[7]
+        if bool(status & _NUMBER) == thread:
+            return False
+        control &= ~(_SPSEL | _FPCA)
+        control |= (_SPSEL if on_process_stack else 0) | (_FPCA if extended else 0)
+        if thread:
+            self._thread.write((0, control))
         if extended:
             self._floats.write(words[8:25])
-        status = words[7]
         after = (frame + size) | (4 if status & _ALIGNED else 0)
         self._restored.write(
             (*words[:6], after, status & ~_ALIGNED | _THUMB, control, words[6] | 1)
         )
         if control & _UNPRIVILEGED and thread:
             self._renew_privilege()
+        return True
 
     def _renew_privilege(self) -> None:
         """Have the translator see the privilege anew, which only a write of CPSR does."""

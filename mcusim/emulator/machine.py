@@ -60,6 +60,7 @@ class Machine:
         bus: which peripheral answers at which address.
         faults: those that code ran into, whether its handlers dealt with them or not; the first of
             them where there are very many.
+        outputs: what the firmware said, as far as it is kept.
         refused_files: names of files that it asked for and may not open.
         heard: takes each thing that the firmware says at once, if it is set.
         return_address: where a function that is run alone returns to; None for whole firmware.
@@ -107,6 +108,7 @@ class Machine:
         self.counter.sampler = samples.look
         self.counter.install(self.uc)
         self._transcript = Transcript()
+        self.outputs = self._transcript.pieces
         self.faults: list[FaultReport] = []
         self.refused_files: list[str] = []
         self.heard: Callable[[Output], None] | None = None
@@ -170,11 +172,6 @@ class Machine:
         self._transcript.add(said)
         if self.heard is not None:
             self.heard(said)
-
-    @property
-    def outputs(self) -> list[Output]:
-        """What the firmware said, as far as it is kept."""
-        return self._transcript.pieces
 
     def listen(self, look: Callable[[], None], every_cycles: float) -> None:
         """Have something looked at while the core executes, and when a run ends.
@@ -289,12 +286,14 @@ class Machine:
             max_instructions=max_instructions,
         )
 
-    def spend(self, cycles: float) -> None:
-        """Let time pass that the core takes for something else than instructions."""
+    def spend(self, cycles: float) -> bool:
+        """Let time pass without instructions; tells whether a peripheral was due meanwhile."""
         self.counter.add_cycles(cycles)
-        if self.cycles >= self._due:
-            due = self.bus.tick(self.cycles)
-            self._due = math.inf if due is None else due
+        if self.cycles < self._due:
+            return False
+        due = self.bus.tick(self.cycles)
+        self._due = math.inf if due is None else due
+        return True
 
     def sleep(self) -> bool:
         """Let time pass until a peripheral is due.
