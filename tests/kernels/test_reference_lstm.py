@@ -188,6 +188,15 @@ def test_turns_of_the_loops() -> None:
     assert call(lstm(time_major, INT8, 0).main.node(0)).trips["step"] == 3
 
 
+def test_states_of_floats_are_zero_at_first() -> None:
+    """Of three steps of two sequences one each multiplies five units by five zeros, four times."""
+    call = KERNELS["UNIDIRECTIONAL_SEQUENCE_LSTM"].call(lstm(SHAPE, FLOAT32, 0).main.node(0))
+    assert call.trips["recurrent_product.of_zero"] == 4 * 2 * 5 * 5
+    assert call.trips["recurrent_product"] == 2 * call.trips["recurrent_product.of_zero"]
+    assert (call.trips["unit.from_zero"], call.trips["unit"]) == (2 * 5, 2 * 2 * 5)
+    assert call.macs == 4 * 2 * 3 * 5 * (4 + 5)
+
+
 @needs_shared
 def test_recorded_outputs() -> None:
     assert assert_golden("unidirectional_sequence_lstm") == 14

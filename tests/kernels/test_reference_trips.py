@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from itertools import permutations, product
 
 import numpy as np
@@ -270,3 +271,19 @@ def test_the_largest_so_far_is_rarely_beaten() -> None:
     orders = list(permutations(range(4)))
     moves = sum(sum(p[i] > max(p[:i]) for i in range(1, 4)) for p in orders) / len(orders)
     assert trips["element.moves"] == pytest.approx(moves)
+
+
+def test_products_that_carry_are_counted_of_known_operands() -> None:
+    """Beside a constant operand and known input, each product carries or does not."""
+    x, y = np.array([100, -3, 7], np.int8), np.array([-90, 5, 11], np.int8)
+    quantization = quantized(1.0)
+    first = replace(activation((3,), INT8, quantization), data=x)
+    trips = call(
+        "MUL",
+        [first, constant(y, quantization)],
+        [activation((3,), INT8, quantized(300.0))],
+        "MulOptions",
+    ).trips
+    products = activation((3,), DType.INT32, quantization)
+    real = x.astype(np.float64) * y.astype(np.float64)
+    assert trips["carried"] == scaling_carries(products, real, 1 / 300).sum()

@@ -58,6 +58,9 @@ _INDEPENDENT = {(name, dtype) for name in ("MAXIMUM", "MINIMUM") for dtype in DT
 
 Reals = npt.NDArray[np.float64]
 
+#: So many values stand for all of an operand.
+_PRODUCT_SAMPLE = 64
+
 
 def binary_call(node: Node) -> KernelCall:
     """Kernel and trips of an operator of two operands."""
@@ -72,6 +75,7 @@ def binary_call(node: Node) -> KernelCall:
         if node.name == "MUL":
             ratio = first.scale * second.scale / output.scale if output.scale else 0.0
             trips["scaled_down"] = float(output.elements * (ratio < 1))
+            trips["carried"] = output.elements * _carried_products(first, second, ratio)
     return _call(node, broadcasts, trips)
 
 
@@ -259,10 +263,27 @@ def scaling_carries(tensor: Tensor, real: Reals, ratio: float) -> npt.NDArray[np
 
     Source: libgcc ``__muldi3`` under ``MultiplyByQuantizedMultiplier``.
     """
-    if not tensor.scale or not math.isfinite(ratio) or ratio <= 0:
-        return np.zeros(real.shape, np.bool_)
+    return _carries(np.round(real / (tensor.scale or 1.0)).astype(np.int64), ratio)
+
+
+def _carried_products(first: Tensor, second: Tensor, ratio: float) -> float:
+    """Share of products of two operands that carry when they are scaled."""
+    a, b = (
+        np.round(typical_values(tensor) / (tensor.scale or 1.0)).astype(np.int64)
+        for tensor in (first, second)
+    )
+    if first.data is None or second.data is None:
+        # Any beside any other, of one of them a part that stands for all.
+        a, b = a.ravel(), b.ravel()[:: -(-b.size // _PRODUCT_SAMPLE), np.newaxis]
+        a = a[:: -(-a.size // (4 * _PRODUCT_SAMPLE))]
+    return _share(_carries(a * b, ratio))
+
+
+def _carries(stored: npt.NDArray[np.int64], ratio: float) -> npt.NDArray[np.bool_]:
+    if not math.isfinite(ratio) or ratio <= 0:
+        return np.zeros(stored.shape, np.bool_)
     multiplier, shift = quantize_multiplier(ratio)
-    stored = np.round(real / tensor.scale).astype(np.int64) << max(0, min(shift, 31))
+    stored = stored << max(0, min(shift, 31))
     low, high = stored & 0xFFFF, stored >> 16 & 0xFFFF
     middle = (low * (multiplier & 0xFFFF) >> 16) + low * (multiplier >> 16)
     carries: npt.NDArray[np.bool_] = middle + high * (multiplier & 0xFFFF) >= 1 << 32

@@ -391,12 +391,23 @@ def trips(shape: LstmShape) -> dict[str, float]:
 
 
 def _call(node: Node) -> KernelCall:
-    levels = trips(LstmShape.of(node))
+    shape = LstmShape.of(node)
+    levels = trips(shape)
+    macs = int(levels["input_product"] + levels["recurrent_product"])
+    if node.input(_INPUT).dtype is DType.FLOAT32:
+        # States start at zero, and soft float multiplies zero at once.
+        first = shape.batches * shape.units
+        levels |= {
+            "recurrent_product": levels["recurrent_product"] - 4 * first * shape.units,
+            "recurrent_product.of_zero": 4 * first * shape.units,
+            "unit": levels["unit"] - first,
+            "unit.from_zero": first,
+        }
     return KernelCall(
         "EvalLstm",
         f"reference/unidirectional_sequence_lstm_{node.input(_INPUT).dtype.value}",
         levels,
-        macs=int(levels["input_product"] + levels["recurrent_product"]),
+        macs=macs,
     )
 
 
