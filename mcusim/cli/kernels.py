@@ -22,6 +22,8 @@ __all__ = ["command"]
 _TOLERANCE = 0.05
 #: Cases told of each function that goes wrong.
 _MOST_TOLD = 3
+#: Functions named in a line.
+_MOST_NAMED = 8
 #: What the symbols of TFLite Micro have in common.
 _TFLM = "_ZN6tflite"
 _COMPARED = (
@@ -190,7 +192,9 @@ def _bits(result: LibraryCheck) -> str:
     once = ", rounded once (CMSIS_NN_USE_SINGLE_ROUNDING)" if result.rounds_once else ""
     if not wrong:
         return f"{len(result.functions)} {what}, {calls:,} calls: all equal{once}"
-    named = ", ".join(one.function for one in wrong)
+    named = ", ".join(one.function for one in wrong[:_MOST_NAMED])
+    if len(wrong) > _MOST_NAMED:
+        named += f" and {len(wrong) - _MOST_NAMED} more"
     return f"{len(wrong)} of {len(result.functions)} {what} not equal: {named}{once}"
 
 
@@ -203,7 +207,9 @@ def _counts(result: LibraryCheck, core: str) -> str:
     off = result.off(_TOLERANCE)
     if not off:
         return f"{said}; no function is off by more than {100 * _TOLERANCE:.0f} %"
-    named = ", ".join(f"{one.function} {100 * far:.0f} %" for one, far in off)
+    named = ", ".join(f"{one.function} {100 * far:.0f} %" for one, far in off[:_MOST_NAMED])
+    if len(off) > _MOST_NAMED:
+        named += f" and {len(off) - _MOST_NAMED} more"
     return (
         f"{said}; by more than {100 * _TOLERANCE:.0f} %: {named}: compiled otherwise than what was "
         "counted, so that estimates of this firmware err by as much there"

@@ -220,6 +220,8 @@ def test_an_image_without_a_kernel_is_a_sentence(tmp_path: Path) -> None:
     path = hex_file(tmp_path / "image.hex", struct.pack("<II", STACK, BASE | 1))
     with pytest.raises(InputError, match="has no symbols: it was stripped"):
         run(path, "--board", "nrf52840-dk")
+    with pytest.raises(InputError, match="Unicorn has no cortex-m55"):
+        run(str(firmware_path("m4")), "--board", "apollo510-evb")
     with pytest.raises(InputError, match="has no symbol of arm_pad_s8"):
         run(str(firmware_path("m4")), "--function", "arm_pad_s8")
     with pytest.raises(InputError, match="arm_pad is no function that can be checked"):

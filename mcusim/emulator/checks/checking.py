@@ -147,8 +147,10 @@ class _Checker:
         for case in cases:
             if not version.takes(case):
                 continue
+            # Where it cannot be made, no function can be called: that is no failure of this one.
+            machine = self._machine = self._machine or self._make()
             try:
-                found.append(self._call(version, case))
+                found.append(self._call(machine, version, case))
             except (FirmwareError, InputError) as error:
                 self._machine = None  # what it left in memory is not known
                 failure = f"{case.label}: {error}"
@@ -156,13 +158,11 @@ class _Checker:
         name, is_entry = self._function.name, self._function.is_entry
         return FunctionCheck(name, version.releases, tuple(found), failure, is_entry=is_entry)
 
-    def _call(self, version: Version, case: Case) -> CaseCheck:
-        if self._machine is None:
-            self._machine = self._make()
+    def _call(self, machine: Machine, version: Version, case: Case) -> CaseCheck:
         prepared = version.call(case)
         guarded: dict[int, Array] = {}
         arguments = [_guarded(argument, guarded) for argument in prepared.arguments]
-        result = self._machine.call(
+        result = machine.call(
             self._function.name,
             *arguments,
             returns=np.int32 if prepared.returns_status else None,
