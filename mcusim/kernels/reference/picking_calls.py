@@ -16,7 +16,7 @@ from mcusim.kernels.contract import KernelCall, Trips
 from mcusim.kernels.memory_copy import Copy, copy_trips, repeated_copies
 from mcusim.kernels.reference.checks import int32_vector
 from mcusim.kernels.reference.movement_calls import around, shape_copy
-from mcusim.kernels.reference.reductions import REDUCTION_LEVELS
+from mcusim.kernels.reference.reduction_calls import REDUCTION_LEVELS
 
 __all__ = [
     "batch_and_space_call",
