@@ -51,10 +51,9 @@ def test_shifted_parameters_are_recovered(
         measured_on="nothing",
         runs=1,
         software=(DEVICE,),
-        **scales,
         measured_over_predicted_low=1.0,
         measured_over_predicted_high=1.0,
-    )
+    ).model_copy(update=scales)
     board = load_board(uncached)
     secret = board.model_copy(update={"calibrated": True, "calibration": shifted})
     runs = tmp_path / "runs.csv"
