@@ -47,13 +47,16 @@ def test_shifted_parameters_are_recovered(
     scales: dict[str, float], uncached: Path, tmp_path: Path
 ) -> None:
     """Nothing but the report goes from the board to the fit."""
-    shifted = Calibration(
-        measured_on="nothing",
-        runs=1,
-        software=(DEVICE,),
-        measured_over_predicted_low=1.0,
-        measured_over_predicted_high=1.0,
-    ).model_copy(update=scales)
+    shifted = Calibration.model_validate(
+        {
+            "measured_on": "nothing",
+            "runs": 1,
+            "software": (DEVICE,),
+            **scales,
+            "measured_over_predicted_low": 1.0,
+            "measured_over_predicted_high": 1.0,
+        }
+    )
     board = load_board(uncached)
     secret = board.model_copy(update={"calibrated": True, "calibration": shifted})
     runs = tmp_path / "runs.csv"
