@@ -32,6 +32,13 @@ from mcusim.kernels.reference.dense import Rescaling
 __all__ = ["CASES", "KERNELS"]
 
 _MOST_DIMENSIONS = 4
+#: The compiler turns a row of so many elements in one turn of a loop.
+_UNROLLED = 16
+_TRANSPOSITION = (
+    *("transposition", "transposed_matrix", "transposed_row"),
+    *("deep_transposition", "deep_transposed_outer", "deep_transposed_matrix"),
+    *("deep_transposed_row", "transposed_long_row", "transposed_block", "transposed_element"),
+)
 
 
 def _library_calls(
@@ -133,15 +140,7 @@ def _calls(node: Node, configuration: Configuration) -> tuple[KernelCall, ...]:
     scaling = Scaling.of_layer(False, left, right, node.output())
     product = VectorByMatrix(shape.output[-1], shape.depth, right.zero_point != 0, scaling=scaling)
     is_wide = left.dtype is DType.INT16
-    # The opposite of a short shape is what remains of all dimensions, which the glue counts.
-    levels = {
-        name: count
-        for name, count in reference.items()
-        if (name.startswith("transpos") and not name.endswith(".long"))
-        or name in ("call", "flattening")
-    }
-    deep = _deep_trips(shape)
-    levels |= deep | {n: levels[n] - deep[f"deep_{n}"] for n in levels if f"deep_{n}" in deep}
+    levels = {"call": 1, "flattening": reference["flattening"], **_transposition_trips(shape)}
     warnings: tuple[str, ...] = ()
     if right.is_constant and not shape.transpose_right:
         warnings = ("the constant right tensor is transposed in the first call only",)
@@ -164,22 +163,27 @@ def _batches(shape: MatmulShape) -> int:
     return prod(outer[:-1])
 
 
-def _deep_trips(shape: MatmulShape) -> dict[str, float]:
-    """Turns where four dimensions are transposed, in loops of their own: one recursion deeper."""
-    deep = [
-        tensor
-        for tensor, transposed in (
-            (shape.right, not shape.transpose_right),
-            (shape.left, shape.transpose_left),
-        )
-        if transposed and len(tensor) == _MOST_DIMENSIONS
-    ]
-    return {
-        "deep_transposition": len(deep),
-        "deep_transposed_outer": sum(s[0] for s in deep),
-        "deep_transposed_matrix": sum(prod(s[:2]) for s in deep),
-        "deep_transposed_row": sum(prod(s[:2]) * s[3] for s in deep),
-    }
+def _transposition_trips(shape: MatmulShape) -> dict[str, float]:
+    """Turns of the glue's transpositions; four dimensions are a recursion deeper, in other loops.
+
+    Source: ``TransposeRowsColumns`` and ``reference_ops::Transpose``.
+    """
+    trips: Counter[str] = Counter()
+    for tensor, is_turned in (
+        (shape.right, not shape.transpose_right),
+        (shape.left, shape.transpose_left),
+    ):
+        if is_turned:
+            deep = "deep_" if len(tensor) == _MOST_DIMENSIONS else ""
+            rows, (blocks, left) = prod(tensor[:-2]) * tensor[-1], divmod(tensor[-2], _UNROLLED)
+            trips[f"{deep}transposition"] += 1
+            trips[f"{deep}transposed_matrix"] += prod(tensor[:-2])
+            trips[f"{deep}transposed_row"] += rows
+            trips["deep_transposed_outer"] += tensor[0] if deep else 0
+            trips["transposed_long_row"] += rows * (blocks > 0)
+            trips["transposed_block"] += rows * blocks
+            trips["transposed_element"] += rows * left
+    return {level: float(trips[level]) for level in _TRANSPOSITION}
 
 
 def _shape_copies(shape: MatmulShape) -> Counter[tuple[int, int, int]]:
