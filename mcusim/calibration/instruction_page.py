@@ -50,7 +50,7 @@ depends on them; models whose mean these do not tell within {100 * WELL_KNOWN:g}
 for a tensor of a few elements is a draw of a few numbers: no prediction from shapes can be closer
 than the *spread*, the standard deviation over inputs. *Data known* is the error of that count when
 the loop turns that depend on data are those of its inputs: what the loops and the fit leave,
-without what the data do.
+without what the data do. Kernels without such turns are fitted on the means.
 """
 
 #: Names of the errors that are counted against the targets.

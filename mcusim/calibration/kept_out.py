@@ -84,6 +84,7 @@ def kept_out(
     results: Iterable[FitResult],
     shared: Collection[str],
     means: Mapping[tuple[str, str], MeanCount],
+    single: Mapping[tuple[str, str], float],
 ) -> list[KeptOut]:
     """Errors of every model in every build.
 
@@ -91,14 +92,19 @@ def kept_out(
         results: the fits.
         shared: ids of the models that others counted.
         means: what models execute on the mean over random inputs, by id and build.
+        single: what they executed once; fits may have been given means.
     """
     found = []
     for result in results:
         sample, fit = result.sample, result.fit
         for i, (name, total) in enumerate(zip(sample.ids, sample.totals, strict=True)):
-            drawn = float(fit.held_out_errors[i])
-            mean = means.get((name, result.build))
-            typical = (1 + drawn) * float(total) / mean.total - 1 if mean else drawn
+            fitted_to, key = float(total), (name, result.build)
+            once, mean = single.get(key, fitted_to), means.get(key)
+            drawn, on_data, fitted = (
+                (1 + float(errors[i])) * fitted_to / once - 1
+                for errors in (fit.held_out_errors, fit.held_out_on_data, fit.fit_errors)
+            )
+            typical = (1 + drawn) * once / mean.total - 1 if mean else drawn
             if mean and mean.deviation / math.sqrt(mean.runs) > WELL_KNOWN * mean.total:
                 typical = math.nan
             found.append(
@@ -109,8 +115,8 @@ def kept_out(
                     name in shared,
                     drawn,
                     typical,
-                    float(fit.held_out_on_data[i]),
-                    float(fit.fit_errors[i]),
+                    on_data,
+                    fitted,
                 )
             )
     return found

@@ -24,6 +24,7 @@ from mcusim.calibration.networks import network_lines, network_table
 from mcusim.calibration.own_counts import (
     OWN_SOURCE,
     mean_counts,
+    on_the_mean,
     own_models,
     own_models_with_data,
     own_rows,
@@ -237,7 +238,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     only = [name.upper() for name in options.only]
     calls, problems = single_operator_calls(chain(counted.models(), own_models()))
     shared_rows = counted.single_operators()
-    rows = [*shared_rows, *own_rows()]
+    once, means = [*shared_rows, *own_rows()], mean_counts()
+    rows = list(on_the_mean(once, means))
     spreads = data_spreads(counted, calls, {row.build for row in rows})
     with_data = chain(
         counted.models_with_data(DATA_DEPENDENT), own_models_with_data(DATA_DEPENDENT)
@@ -266,7 +268,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(network_table(lines) + "\n")
         if options.write and options.page:
             others = other_data_errors(counted, calls, results)
-            errors = kept_out(results, {row.id for row in shared_rows}, mean_counts())
+            single = {(row.id, row.build): row.total for row in once}
+            errors = kept_out(results, {row.id for row in shared_rows}, means, single)
             options.page.write_text(instruction_page(profiles, lines, others, errors))
             sys.stdout.write(f"written: {options.page}\n")
     return 0

@@ -19,7 +19,7 @@ import io
 import lzma
 import tarfile
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import IO
@@ -29,6 +29,7 @@ import numpy as np
 from mcusim.calibration.counted import CountedRow
 from mcusim.graph import Graph
 from mcusim.instruction_mix import FIELDS
+from mcusim.kernels.reference.elementwise_call import DATA_DEPENDENT
 from mcusim.resources import data_path
 from mcusim.tflite import read
 
@@ -36,6 +37,7 @@ __all__ = [
     "OWN_SOURCE",
     "MeanCount",
     "mean_counts",
+    "on_the_mean",
     "own_models",
     "own_models_with_data",
     "own_rows",
@@ -74,6 +76,26 @@ def mean_counts() -> dict[tuple[str, str], MeanCount]:
             )
             for row in csv.DictReader(file)
         }
+
+
+def on_the_mean(
+    rows: Iterable[CountedRow], means: Mapping[tuple[str, str], MeanCount]
+) -> Iterator[CountedRow]:
+    """Rows with what their models execute on the mean over random inputs, where that was counted.
+
+    For kernels without a loop level that tells what data do: one count of a small tensor is far
+    from what the kernel executes typically.
+
+    Args:
+        rows: single counts.
+        means: over random inputs, by id and build.
+    """
+    for row in rows:
+        mean = means.get((row.id, row.build))
+        if mean is None or row.operator in DATA_DEPENDENT:
+            yield row
+        else:
+            yield replace(row, vector=row.vector * (mean.total / row.total))
 
 
 def own_rows(kernels: str = "ref") -> list[CountedRow]:

@@ -32,13 +32,18 @@ def test_typical_data_is_held_against_the_mean_over_inputs():
     fit = LevelFit(np.zeros((1, len(FIELDS))), zero, np.array([0.1, 0.02]), zero, 1)
     result = FitResult("reference/tanh_int8", "TANH", "m4.gcc-O3", sample, fit, 0.0)
     means = {("drawn", "m4.gcc-O3"): MeanCount(104.0, 2.0, 100)}
-    first, second = kept_out([result], {"always"}, means)
-    assert (first.drawn, first.is_shared, second.is_shared) == (0.1, False, True)
+    first, second = kept_out([result], {"always"}, means, {})
+    assert first.drawn == pytest.approx(0.1)
+    assert (first.is_shared, second.is_shared) == (False, True)
     assert first.typical == pytest.approx(110 / 104 - 1)
-    assert second.typical == second.drawn == 0.02
+    assert second.typical == second.drawn == pytest.approx(0.02)
+    # Fitted to a mean of 100, of which one draw executed 110.
+    single = {("drawn", "m4.gcc-O3"): 110.0}
+    first, _ = kept_out([result], {"always"}, {}, single)
+    assert first.drawn == pytest.approx(0.0)
     # Four draws as far apart tell the mean to 1 %, which is no yardstick.
     few = {("drawn", "m4.gcc-O3"): MeanCount(104.0, 2.0, 4)}
-    first, _ = kept_out([result], {"always"}, few)
+    first, _ = kept_out([result], {"always"}, few, {})
     assert errors_of([first], "typical").models == 0
     assert errors_of([first], "drawn").models == 1
 
