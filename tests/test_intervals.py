@@ -15,15 +15,19 @@ def relative(board, runtime="cmsis-nn", build="gcc-O3", model="ds-cnn"):
     return found.latency_interval_s[1] / found.latency_interval_s[0]
 
 
+#: What ran on the NUCLEO-L4R5ZI for MLPerf Tiny's reference.
+MEASURED = ("cmsis-nn@2020", "gcc-Os")
+
+
 def test_intervals_widen_with_the_distance_from_measured_runs():
-    measured = relative("nucleo-l4r5zi")
+    measured = relative("nucleo-l4r5zi", *MEASURED)
     never = relative("nucleo-f429zi")
     no_such_core = relative("ek-ra8d1")
     assert measured < never < no_such_core
 
 
 def test_software_that_was_never_measured_carries_more():
-    assert relative("nucleo-l4r5zi", "tflm") > relative("nucleo-l4r5zi")
+    assert relative("nucleo-l4r5zi", "tflm") > relative("nucleo-l4r5zi", *MEASURED)
     for name in ("nucleo-l4r5zi", "nucleo-f429zi"):
         board = mcusim.load_board(name)
         known = Bounds.of(board, "cmsis-nn gcc-mk", "dense").time

@@ -179,7 +179,8 @@ def test_nothing_near_is_said(folder):
 
 def test_every_profile_counts_something_and_all_load_quickly():
     """Instructions are none or more; a level may spare branches that are taken without it, as the
-    last turn of a loop does."""
+    last turn of a loop does. Glue may have none: where few calls of the function alone were
+    counted, the fit may give all of a call to the function."""
     taken = FIELDS.index("taken_conditional")
     paths = sorted(data_path("kernels").rglob("*.json"))
     names = [str(path.relative_to(data_path("kernels")).with_suffix("")) for path in paths]
@@ -187,12 +188,12 @@ def test_every_profile_counts_something_and_all_load_quickly():
     start = time.perf_counter()
     loaded = [load_profile(name) for name in names]
     assert time.perf_counter() - start < 2.0
-    for found in loaded:
+    for name, found in zip(names, loaded, strict=True):
         assert found is not None
         for build in found.builds.values():
             assert np.delete(build.per_turn, taken, axis=1).min() >= 0
             assert build.per_turn[:, taken].min() >= -2
-            assert build.per_turn[:, : len(CLASSES)].sum() > 0
+            assert build.per_turn[:, : len(CLASSES)].sum() > 0 or "/glue_" in name
 
 
 def test_stand_ins_are_counted_kernels_with_the_levels_named():
