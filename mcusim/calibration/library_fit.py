@@ -337,7 +337,8 @@ def _split(
 def _functions(observation: Observation) -> dict[str, float]:
     """Instructions of each function that a call or the C library names, if it can be told.
 
-    Nothing where another function ran that no call names: one of them then contains its turns.
+    Nothing where another function ran that no call names, or one that a call names did not: one
+    of them then contains the turns of the other.
     Within TFLM, of which the longest functions were counted, what is left is the glue and what a
     call names beside them; on ARMv6-M functions of the compiler are among that.
     """
@@ -350,6 +351,8 @@ def _functions(observation: Observation) -> dict[str, float]:
     is_whole = sum(counted.values()) == observation.vector[: len(CLASSES)].sum()
     if not is_whole and observation.build.startswith("m0plus."):
         return {}
+    if is_whole and any(_is_inlined(call, counted) for call in observation.calls):
+        return {}
     return {
         name: count
         for name, count in counted.items()
@@ -357,6 +360,15 @@ def _functions(observation: Observation) -> dict[str, float]:
         or name in _C_LIBRARY.values()
         or name in _BY_ALL
     }
+
+
+def _is_inlined(call: KernelCall, counted: Mapping[str, float]) -> bool:
+    """Whether a function of the library ran, but as a part of another one."""
+    if call.kernel in counted or call.kernel in _C_LIBRARY.values():
+        return False
+    return any(
+        turns and not level.startswith(tuple(_C_LIBRARY)) for level, turns in call.trips.items()
+    )
 
 
 def _prior(

@@ -33,7 +33,7 @@ from mcusim.calibration.library_observations import (
     tflm_observations,
 )
 from mcusim.calibration.library_rows import LibrarySet
-from mcusim.calibration.own_calls import OWN_CALLS, own_calls_sha256
+from mcusim.calibration.own_calls import OWN_CALLS, OWN_OLD_CALLS, own_calls_sha256
 from mcusim.calibration.own_counts import OWN_SOURCE, own_sha256
 from mcusim.calibration.profile_file import FittedBuild, FittedProfile, profile_text
 from mcusim.instruction_mix import CLASSES, FIELDS
@@ -43,8 +43,10 @@ __all__ = ["fit_all", "main"]
 
 _SOURCE = (
     "fitted on instructions counted in executed binaries, arm-none-eabi-gcc 12.2.1: calls of "
-    f"CMSIS-NN alone, and of TFLM with it; and {OWN_CALLS} and {OWN_SOURCE}"
+    "CMSIS-NN alone, and of TFLM with it; and "
 )
+#: Folders of the profiles of libraries before the newest.
+_OLD = "cmsis_nn@20"
 _FILES = (
     "cmsis_nn_kernels.csv",
     "cmsis_nn_kernels_m55.csv",
@@ -222,9 +224,7 @@ def profiles_of(
     results: Sequence[tuple[str, LibraryFit]], counted: CountedSet
 ) -> list[FittedProfile]:
     """The profile files that the fits make."""
-    dataset = (
-        {name: counted.sha256(name) for name in _FILES} | own_sha256("cmsis") | own_calls_sha256()
-    )
+    dataset = {name: counted.sha256(name) for name in _FILES} | own_sha256("cmsis")
     mixes = {
         (name, fit.build): np.sum([o.vector for o in fit.observations if _calls(o, name)], axis=0)
         for _, fit in results
@@ -251,7 +251,16 @@ def profiles_of(
                 spread=0.0,
                 shares=shares,
             )
-    return [FittedProfile(name, _SOURCE, dataset, found) for name, found in builds.items()]
+    return [
+        FittedProfile(
+            name,
+            f"{_SOURCE}{OWN_OLD_CALLS if old else OWN_CALLS} and {OWN_SOURCE}",
+            dataset | own_calls_sha256(old),
+            found,
+        )
+        for name, found in builds.items()
+        for old in [name.startswith(_OLD)]
+    ]
 
 
 def _calls(observation: Observation, profile: str) -> bool:
