@@ -219,6 +219,7 @@ def _division_turns(node: Node, extent: int, out_extent: int) -> int:
 
 _DIVISION_LEVELS = (
     "division",
+    "division_looped",
     "division_turn",
     "quotient_bit",
     "quotient_compared",
@@ -232,9 +233,11 @@ def _division_trips(node: Node, extent: int, out_extent: int) -> dict[str, int]:
         # By one, which the compiler knows.
         return dict.fromkeys(_DIVISION_LEVELS, 0)
     bits, compared, below = _bitwise_division(node, extent, out_extent)
+    turns = _division_turns(node, extent, out_extent)
     return {
         "division": 1,
-        "division_turn": _division_turns(node, extent, out_extent),
+        "division_looped": min(turns, 1),
+        "division_turn": turns,
         "quotient_bit": bits,
         "quotient_compared": compared,
         "quotient_below": below,
