@@ -50,18 +50,12 @@ def code_traffic(
     running: list[tuple[ProfileBuild, tuple[int, ...]]] = []
     for call, build in priced:
         positions: list[int] = []
-        trips, levels = call.trips, enumerate(build.build.levels)
-        if build.profile == build.kernel:
-            for position, level in levels:
-                if (count := trips.get(level, 0.0)) > 0:
-                    turns.append(count)
-                    positions.append(position)
-        else:
-            for position, level in levels:
-                name, times = build.levels.get(level, (level, 1.0))
-                if (count := trips.get(name, 0.0)) > 0:
-                    turns.append(times * count)
-                    positions.append(position)
+        trips = call.trips
+        for position, level in enumerate(build.build.levels):
+            name, times = build.levels.get(level, (level, 1.0))
+            if (count := trips.get(name, 0.0)) > 0:
+                turns.append(times * count)
+                positions.append(position)
         own = turns[len(calls) :]
         calls += [trips.get("call") or min(own, default=0.0)] * len(own)
         function += [len(running)] * len(own)

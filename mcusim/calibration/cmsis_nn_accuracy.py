@@ -1,6 +1,6 @@
 """Writes docs/accuracy-cmsis-nn.md: layers inside TFLM with CMSIS-NN, kept out of the fit.
 
-``python -m mcusim.calibration.cmsis_nn_accuracy --write`` fits everything anew, which takes ten
+``python -m mcusim.calibration.cmsis_nn_accuracy --write`` fits everything anew, which takes four
 minutes.
 """
 
@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from mcusim.calibration.counted import CountedSet
+from mcusim.calibration.kept_out import by
 from mcusim.calibration.library_fit import LibraryFit
 from mcusim.calibration.library_profiles import fit_all, observed
 from mcusim.calibration.own_counts import own_rows
@@ -47,8 +46,6 @@ shapes that the library has no kernel for, which run TFLM's reference kernel as 
 the file of the glue. Operators that the library has no kernel for at all are compiled as without
 it: see [the page on reference kernels](accuracy-instructions.md). Errors are in percent.
 """
-
-_Key = TypeVar("_Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -127,7 +124,7 @@ def page(layers: Sequence[KeptOutLayer]) -> str:
 
 def _builds(layers: Iterable[KeptOutLayer]) -> list[str]:
     lines = ["| build | layers | median | 95 % | worst | |", "|---|--:|--:|--:|--:|---|"]
-    for build, own in sorted(_by(layers, lambda layer: layer.build).items()):
+    for build, own in sorted(by(layers, lambda layer: layer.build).items()):
         lines.append(f"| {build} | {len(own)} | {_errors(own)} | {_worst(own).model} |")
     return lines
 
@@ -137,8 +134,8 @@ def _operators(layers: Iterable[KeptOutLayer]) -> list[str]:
         "| operator | models | median | 95 % | worst | | in the fit: 95 % | builds meet both |",
         "|---|--:|--:|--:|--:|---|--:|--:|",
     ]
-    for operator, own in sorted(_by(layers, lambda layer: layer.operator).items()):
-        builds = _by(own, lambda layer: layer.build)
+    for operator, own in sorted(by(layers, lambda layer: layer.operator).items()):
+        builds = by(own, lambda layer: layer.build)
         met = sum(_meets(members) for members in builds.values())
         worst = _worst(own)
         fitted = 100 * float(np.quantile([abs(layer.fitted) for layer in own], 0.95))
@@ -152,11 +149,11 @@ def _operators(layers: Iterable[KeptOutLayer]) -> list[str]:
 def _misses(layers: Iterable[KeptOutLayer]) -> list[str]:
     lines = []
     for (is_own, operator), own in sorted(
-        _by(layers, lambda layer: (not layer.is_shared, layer.operator)).items()
+        by(layers, lambda layer: (not layer.is_shared, layer.operator)).items()
     ):
         missed = {
             build: members
-            for build, members in sorted(_by(own, lambda layer: layer.build).items())
+            for build, members in sorted(by(own, lambda layer: layer.build).items())
             if not _meets(members)
         }
         if missed:
@@ -185,15 +182,6 @@ def _errors(layers: Iterable[KeptOutLayer]) -> str:
 
 def _worst(layers: Iterable[KeptOutLayer]) -> KeptOutLayer:
     return max(layers, key=lambda layer: abs(layer.error))
-
-
-def _by(
-    layers: Iterable[KeptOutLayer], key: Callable[[KeptOutLayer], _Key]
-) -> dict[_Key, list[KeptOutLayer]]:
-    groups: dict[_Key, list[KeptOutLayer]] = defaultdict(list)
-    for layer in layers:
-        groups[key(layer)].append(layer)
-    return dict(groups)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

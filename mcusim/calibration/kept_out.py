@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 Key = TypeVar("Key", bound=Hashable)
+Row = TypeVar("Row")
 
 #: What the errors of a kernel or an operator in a build should stay within.
 MEDIAN_TARGET = 0.005
@@ -132,9 +133,9 @@ def errors_of(rows: Sequence[KeptOut], measure: str) -> Errors:
     return Errors(values.size, median, p95)
 
 
-def by(rows: Iterable[KeptOut], key: Callable[[KeptOut], Key]) -> dict[Key, list[KeptOut]]:
+def by(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
     """Rows by a key, in the order of the keys' first rows."""
-    groups: dict[Key, list[KeptOut]] = defaultdict(list)
+    groups: dict[Key, list[Row]] = defaultdict(list)
     for row in rows:
         groups[key(row)].append(row)
     return dict(groups)

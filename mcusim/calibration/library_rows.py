@@ -24,7 +24,14 @@ from mcusim.kernels.cmsis_nn.contract import (
     LibraryCase,
 )
 
-__all__ = ["LIBRARY_COLUMNS", "LibraryRow", "LibrarySet", "library_build", "library_vector"]
+__all__ = [
+    "LIBRARY_COLUMNS",
+    "LibraryRow",
+    "LibrarySet",
+    "library_build",
+    "library_case",
+    "library_vector",
+]
 
 #: Columns of ``cmsis_nn_kernels.csv`` that make up each class of mcusim's; what is absent is 0.
 #: A ``pop`` into the program counter stands in two of them, ``ldm`` and ``bx_ret``:
@@ -101,6 +108,17 @@ def library_vector(row: Mapping[str, str]) -> npt.NDArray[np.float64]:
     return np.array([counts.get(name, 0.0) for name in FIELDS])
 
 
+def library_case(row: Mapping[str, str], arrays: Mapping[str, Array]) -> LibraryCase:
+    """A recorded call, of a row of a file of cases and the tensors recorded with it."""
+    return LibraryCase(
+        row["id"],
+        row["op"],
+        json.loads(row["params_json"]),
+        row["has_bias"] != "0",
+        arrays=arrays,
+    )
+
+
 @dataclass(frozen=True)
 class LibrarySet:
     """A folder of counted runs, and the calls that were recorded beside it.
@@ -154,13 +172,7 @@ class LibrarySet:
     def _cases(self, name: str) -> dict[str, LibraryCase]:
         arrays = self._arrays
         return {
-            row["id"]: LibraryCase(
-                row["id"],
-                row["op"],
-                json.loads(row["params_json"]),
-                row["has_bias"] != "0",
-                arrays=arrays.get(row["id"], {}),
-            )
+            row["id"]: library_case(row, arrays.get(row["id"], {}))
             for row in self._read(self._recorded / name)
         }
 

@@ -15,7 +15,6 @@ import csv
 import gzip
 import hashlib
 import io
-import json
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -25,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mcusim.calibration.library_rows import LibraryRow, library_build
+from mcusim.calibration.library_rows import LibraryRow, library_build, library_case
 from mcusim.graph import Array
 from mcusim.instruction_mix import FIELDS
 from mcusim.kernels.cmsis_nn.contract import LibraryCase
@@ -75,14 +74,7 @@ def _cases(name: str) -> dict[str, LibraryCase]:
                 arrays[case][array] = np.load(io.BytesIO(archive.read(member)))
         text = archive.read("cases.csv").decode()
     return {
-        row["id"]: LibraryCase(
-            row["id"],
-            row["op"],
-            json.loads(row["params_json"]),
-            row["has_bias"] != "0",
-            arrays=arrays[row["id"]],
-        )
-        for row in csv.DictReader(io.StringIO(text))
+        row["id"]: library_case(row, arrays[row["id"]]) for row in csv.DictReader(io.StringIO(text))
     }
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from mcusim.graph import Array, DType
 from mcusim.kernels.cmsis_nn.buffers import Simd
+from mcusim.kernels.cmsis_nn.quotients import quotient_levels, quotient_sizes
 from mcusim.kernels.reference.pooling import Axis, Pooling
 
 __all__ = [
@@ -221,43 +222,27 @@ def _replacements(pooling: Pooling, x: Array) -> int:
 
 
 def _quotients(pooling: Pooling, dtype: DType, x: Array | None) -> dict[str, float]:
-    """What the sums' signs and the quotients' sizes add where division is a function.
-
-    libgcc's ``__divsi3`` for ARMv6-M finds no bit of a quotient below 2 in its steps, three of one
-    below 16, seven of one below 256; a bit that is set costs two instructions more.
-    """
+    """What the sums' signs and the quotients' sizes add where division is a function."""
     planes = pooling.batches * pooling.channels
     if x is None:
         shares = np.zeros(5)
         for count, times in pooling.window_counts.items():
             shares += planes * times * _typical_quotients(max(count, 1), dtype)
-        two, sixteen, beyond, bits, negative = shares.tolist()
+        sizes, negative = shares[:4], float(shares[4])
     else:
         sums = _sums(pooling, x)
         windows = np.array([max(count, 1) for count in pooling.windows])
         counts = windows.reshape(1, *sums.shape[1:3], 1)
         means = (np.abs(sums) + counts // 2) // counts
-        two, sixteen, beyond, bits = _kinds(means).reshape(4, -1).sum(axis=1).tolist()
-        negative = int((sums <= 0).sum())
-    return {
-        "quotient.call": planes * pooling.height.windows * pooling.width.windows,
-        "quotient.negative": negative,
-        "quotient.from_2": two,
-        "quotient.from_16": sixteen,
-        "quotient.from_256": beyond,
-        "quotient.bit": bits,
-    }
-
-
-def _kinds(means: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """For each mean whether it is 2 or more, 16, 256, and its bits beside the lowest."""
-    bits = sum((means >> bit) & 1 for bit in range(1, 16))
-    return np.array([means >= 2, means >= 16, means >= 256, bits], np.float64)
+        sizes = quotient_sizes(means).reshape(4, -1).sum(axis=1)
+        negative = float((sums <= 0).sum())
+    divisions = planes * pooling.height.windows * pooling.width.windows
+    return quotient_levels(divisions, negative, sizes)
 
 
 @cache
 def _typical_quotients(count: int, dtype: DType) -> npt.NDArray[np.float64]:
-    """Means of :func:`_kinds` and of the sign over means of ``count`` equally likely values."""
+    """Means of :func:`quotient_sizes` and of the sign, over ``count`` equally likely values."""
     largest = 1 << (dtype.bits - 1)
     means = np.arange(largest + 1, dtype=np.int64)
     if count == 1:
@@ -267,7 +252,7 @@ def _typical_quotients(count: int, dtype: DType) -> npt.NDArray[np.float64]:
         edges = [math.erf(edge / (spread * math.sqrt(2))) for edge in np.arange(largest + 2) - 0.5]
         weights = np.diff(edges)
         weights[0] = edges[1]
-    shares = _kinds(means) @ (weights / weights.sum())
+    shares = quotient_sizes(means) @ (weights / weights.sum())
     return np.append(shares, 0.5)
 
 
