@@ -81,6 +81,26 @@ def test_the_sound_model_is_read() -> None:
     assert [o.name for o in graph.main.operators] == ["DEPTHWISE_CONV_2D", "RESHAPE"]
 
 
+@pytest.mark.parametrize("dimension", [0, 3])
+def test_a_bias_with_the_dimension_of_its_filter_is_read(dimension: int) -> None:
+    """As in TFLM's example person_detect.tflite, which it runs: no kernel reads a bias' scales."""
+    model = _convolution()
+    quantization = model["subgraphs"][0]["tensors"][1]["quantization"]
+    model["subgraphs"][0]["tensors"].append(
+        {
+            "name": "b",
+            "shape": [3],
+            "type": "int32",
+            "buffer": 1,
+            "quantization": quantization | {"quantized_dimension": dimension},
+        }
+    )
+    _operator(0, inputs=[0, 1, 4])(model)
+    bias = read(_encoded(model)).main.tensors[4].quantization
+    assert bias is not None
+    assert bias.axis == dimension
+
+
 def _tensor(index: int, **changes: Any) -> Callable[[_Values], None]:
     return lambda model: model["subgraphs"][0]["tensors"][index].update(changes)
 

@@ -104,6 +104,10 @@ def _check_scales(subgraph: Subgraph, prefix: str) -> None:
         if quantization is None or not quantization.is_per_channel:
             continue
         scales, axis, shape = quantization.scales.size, quantization.axis, tensor.shape
+        if shape == (scales,) and axis > 0:
+            # Converters of 2020 gave a depthwise layer's bias its filter's dimension, as in TFLM's
+            # person_detect.tflite; kernels do not read it.
+            continue
         if not 0 <= axis < len(shape):
             raise DamageError(
                 f"{prefix}{_holder(subgraph, tensor)} {scales} scales along dimension {axis}, "
