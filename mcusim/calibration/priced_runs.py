@@ -67,10 +67,15 @@ def price_run(run: PublishedRun, runtime: str = "", build: str = "") -> PricedRu
     Raises:
         McusimError: the runtime does not run the network.
     """
-    board = uncalibrated(run.board)
+    board = _as_its_firmware_sets_it(run)
     graph = _graph(run.model, run.float_ends)
     found = estimate(
-        graph, board, runtime or run.runtime, build or run.build, clock_hz=run.clock_hz
+        graph,
+        board,
+        runtime or run.runtime,
+        build or run.build,
+        clock_hz=run.clock_hz,
+        placement={"weights": run.weights} if run.weights else None,
     )
     causes = [part.cycles_by_cause for part in _parts(found, run)]
     by_family = dict.fromkeys(FAMILIES, 0.0)
@@ -85,6 +90,15 @@ def price_run(run: PublishedRun, runtime: str = "", build: str = "") -> PricedRu
         sum(cause.total - cause.core - cause.fetch for cause in causes),
         dominant_family(found.layers),
         tuple(by_family.values()),
+    )
+
+
+def _as_its_firmware_sets_it(run: PublishedRun) -> Board:
+    board = uncalibrated(run.board)
+    if run.icache != "off":
+        return board
+    return board.model_copy(
+        update={"flash": board.flash.model_copy(update={"icache_on": False})}
     )
 
 

@@ -38,6 +38,8 @@ class PublishedRun:
         runtime: as :func:`mcusim.estimate` takes it; empty where there is none.
         build: as :func:`mcusim.estimate` takes it; empty where it is not known.
         has_interpreter: whether an interpreter calls the kernels.
+        icache: ``"off"`` where this firmware leaves off a cache that the board's file has on.
+        weights: memory that weights lie in, where it is not the usual one.
         latency_s: time of one inference.
         energy_j: energy of one inference; None where it was not measured.
         power_w: mean power while energy was measured; None where it was not.
@@ -58,6 +60,8 @@ class PublishedRun:
     runtime: str
     build: str
     has_interpreter: bool
+    icache: str
+    weights: str
     latency_s: float
     energy_j: float | None
     power_w: float | None
@@ -113,6 +117,8 @@ def _run(file: str, line: int, row: Mapping[str, str]) -> PublishedRun:
         row["runtime"],
         row["build"],
         row["interpreter"] == "yes",
+        row.get("icache", ""),
+        row.get("weights", ""),
         float(row["latency_ms"]) / 1e3 if row["latency_ms"] else float("nan"),
         _optional(row["energy_mj"], 1e-3),
         _optional(row["power_mw"], 1e-3),
