@@ -74,7 +74,7 @@ def estimate(
     supply_v: float | None = None,
     regulator: Regulator | None = None,
 ) -> Estimate:
-    """Estimate time, energy and memory of one inference.
+    """Estimate time, energy and memory of one inference, in a loop of many.
 
     Args:
         graph: the model.
@@ -110,8 +110,9 @@ def estimate(
     active_w = _active_w(board, rate_hz, software)
     scale = board.core.software_scale.get(software, 1.0)
     pricing = Pricing(board, rate_hz, build, places, active_w, scale)
-    layers = tuple(pricing.layer(layer) for layer in planned.layers)
-    invoke = pricing.part(_known(planned.invoke))
+    of_invoke, *of_layers = pricing.repeated(planned)
+    layers = tuple(map(pricing.layer, planned.layers, of_layers))
+    invoke = pricing.part(_known(planned.invoke), found=of_invoke)
     latency_s = sum(part.latency_s for part in (*layers, invoke))
     energy_j = sum(part.energy_j for part in (*layers, invoke))
     bounds = Bounds.of(board, software, dominant_family(layers))

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from mcusim.boards import CodeTraffic, ConstantStream, MemoryTraffic, WorkingTraffic
+from mcusim.boards import (
+    CodeTraffic,
+    ConstantStream,
+    MemoryPath,
+    MemoryTraffic,
+    WorkingTraffic,
+)
 from mcusim.graph import Node, Tensor
 from mcusim.instruction_mix import CLASSES, FIELDS, InstructionMix
 from mcusim.kernels.closest import PricedBuild
 from mcusim.kernels.contract import KernelCall
 from mcusim.kernels.profile import ProfileBuild
 
-__all__ = ["code_traffic", "layer_traffic"]
+__all__ = ["Kept", "code_traffic", "kept", "layer_traffic"]
 
 _Floats = npt.NDArray[np.float64]
 
 _ISSUED = np.array([float(name in CLASSES) for name in FIELDS])
 _TAKEN = np.array([float(name.startswith("taken_")) for name in FIELDS])
+_CALL = FIELDS.index("call")
+#: Functions that a compiler calls for what the core cannot do: RTABI (Arm IHI 0043) has 11 of
+#: single precision, tables 4 and 5, and kernels divide. What calls more comes back to the same.
+_HELPERS = 12
 #: What pushes, pops and spills move lies on the stack.
 _STACK = ("load_multiple", "store_multiple", "float_load_multiple", "float_store_multiple")
 
@@ -30,7 +41,8 @@ def code_traffic(
 ) -> CodeTraffic | None:
     """Loops of the kernels that run for one layer.
 
-    One turn of a loop is about as long as its code. A loop that turns more often is taken to lie
+    One turn of a loop is about as long as its code, but for a turn that calls more functions than
+    compilers have helpers for, as soft float does. A loop that turns more often is taken to lie
     within those of its function that turn less often, and within those of other functions that
     turn no more often than its own is called. Turns that are spared, which are negative, are no
     loops.
@@ -63,13 +75,125 @@ def code_traffic(
     if not turns:
         return None
     size, taken = _turns(tuple(running))
-    return CodeTraffic.nested(
-        np.array(turns, np.float64),
-        size * instruction_bytes,
-        taken,
-        np.array(calls, np.float64),
-        np.array(function, np.intp),
+    loops = np.array(turns, np.float64), np.array(calls, np.float64), np.array(function, np.intp)
+
+    def nested(bytes_per_turn: _Floats, branches: _Floats) -> CodeTraffic:
+        return CodeTraffic.nested(loops[0], bytes_per_turn, branches, *loops[1:])
+
+    code = nested(size * instruction_bytes, taken)
+    once = _once(tuple(running))
+    if once.min() < 1:
+        held = nested(once * size * instruction_bytes, once * taken)
+        code = replace(
+            code, footprint_bytes=held.footprint_bytes, footprint_branches=held.footprint_branches
+        )
+    return code
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a layer finds in the cache, from layers before it and from the inference before.
+
+    Attributes:
+        code: all of its code.
+        constants: all of its constants.
+    """
+
+    code: bool = False
+    constants: bool = False
+
+
+def kept(
+    layers: Sequence[tuple[Sequence[tuple[KernelCall, PricedBuild]], Node | None]],
+    instruction_bytes: float,
+    code: MemoryPath,
+    constants: MemoryPath,
+) -> list[Kept]:
+    """What layers find in the cache while inferences follow each other.
+
+    What was used last stays. Code and constants are taken to share one cache, as some do, unless
+    there is none for constants.
+
+    Args:
+        layers: what an inference runs, in order: kernels with what prices each, and the operator.
+        instruction_bytes: mean size of an instruction.
+        code: the memory of code.
+        constants: that of constants.
+
+    Returns:
+        One a layer.
+    """
+    if not (code.icache_bytes and code.wait_cycles):
+        return [Kept()] * len(layers)
+    used: list[tuple[dict[Hashable, float], dict[Hashable, float]]] = []
+    for priced, node in layers:
+        kernels: dict[Hashable, float] = {}
+        for call, build in priced:
+            size = _code_bytes(call, build, instruction_bytes, code.icache_line_bytes)
+            function = build.profile, build.key
+            kernels[function] = max(size, kernels.get(function, 0.0))
+        inputs = node.inputs if node and constants.dcache_bytes else ()
+        tensors = (t for t in inputs if t is not None and t.is_constant)
+        used.append((kernels, {id(t): float(t.bytes) for t in tensors}))
+    used_last: dict[Hashable, float] = {}
+    found: list[Kept] = []
+    for again in (False, True):
+        for kernels, tensors_ in used:
+            if again:
+                stays = _stays(kernels, used_last, code.icache_bytes)
+                shared = min(code.icache_bytes, constants.dcache_bytes)
+                both = shared > 0 and stays and _stays(tensors_, used_last, shared)
+                found.append(Kept(stays, both))
+            for key, size in (*kernels.items(), *tensors_.items()):
+                used_last.pop(key, None)
+                used_last[key] = size
+    return found
+
+
+def _stays(
+    sought: Mapping[Hashable, float], used_last: Mapping[Hashable, float], cache_bytes: float
+) -> bool:
+    """Whether no more than the cache holds was used since the oldest of some was, itself too."""
+    missing = set(sought)
+    since = 0.0
+    for key in reversed(used_last):
+        if not missing:
+            break
+        since += used_last[key]
+        if since > cache_bytes:
+            break
+        missing.discard(key)
+    return not missing
+
+
+def _code_bytes(
+    call: KernelCall, priced: PricedBuild, instruction_bytes: float, line_bytes: float
+) -> float:
+    """How much of a cache the code of a kernel takes, with all loops that run."""
+    positions = tuple(
+        position
+        for position, level in enumerate(priced.build.levels)
+        if call.trips.get(priced.levels.get(level, (level, 1.0))[0], 0.0) > 0
     )
+    return _held(priced.build, positions, instruction_bytes, line_bytes) if positions else 0.0
+
+
+@lru_cache(maxsize=4096)
+def _held(
+    build: ProfileBuild, positions: tuple[int, ...], instruction_bytes: float, line_bytes: float
+) -> float:
+    size, taken = _turns(((build, positions),))
+    # A branch leaves a line anywhere and enters another one anywhere: half a line is not used.
+    unused = np.maximum(taken, 0.0) * line_bytes / 2
+    return float((_once(((build, positions),)) * (size * instruction_bytes + unused)).sum())
+
+
+@lru_cache(maxsize=4096)
+def _once(running: tuple[tuple[ProfileBuild, tuple[int, ...]], ...]) -> _Floats:
+    """Share of what a turn of each loop executes that is code of its own, not run twice in it."""
+    calls = np.concatenate([b.per_turn[list(positions), _CALL] for b, positions in running])
+    once: _Floats = np.minimum(1.0, _HELPERS / np.maximum(calls, 1.0))
+    return once
 
 
 @lru_cache(maxsize=4096)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from mcusim.boards import (
     Board,
+    CodeTraffic,
     Cycles,
     MemoryTraffic,
     external_energy_j,
@@ -20,10 +21,12 @@ from mcusim.graph import Node, Tensor
 from mcusim.instruction_mix import InstructionMix
 from mcusim.kernels.closest import PricedBuild, closest_profile
 from mcusim.kernels.contract import KernelCall
-from mcusim.layer_traffic import code_traffic, layer_traffic
-from mcusim.runtimes import LayerPlan
+from mcusim.layer_traffic import Kept, code_traffic, kept, layer_traffic
+from mcusim.runtimes import LayerPlan, Plan
 
 __all__ = ["Pricing", "with_intervals"]
+
+_NOTHING = Kept()
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,28 @@ class Pricing:
     active_w: float
     time_scale: float = 1.0
 
-    def layer(self, layer: LayerPlan) -> LayerEstimate:
+    def repeated(self, plan: Plan) -> list[Kept]:
+        """What Invoke, then each layer, find in the cache while inferences follow each other."""
+        invoke = () if plan.invoke is None else (plan.invoke,)
+        return kept(
+            [
+                (self._priced(calls), node)
+                for calls, node in (
+                    (invoke, None),
+                    *((layer.calls, layer.node) for layer in plan.layers),
+                )
+            ],
+            self.board.core.extra.instruction_bytes,
+            self.board.path(self.places["code"], self.clock_hz),
+            self.board.path(self.places["weights"], self.clock_hz),
+        )
+
+    def layer(self, layer: LayerPlan, found: Kept = _NOTHING) -> LayerEstimate:
         """What a layer takes; its interval is the network's, which is not known yet."""
         node = layer.node
         macs = sum(call.macs for call in layer.calls)
         misaligned = layer.misaligned.further_accesses
-        part = self.part(layer.calls, node, misaligned)
+        part = self.part(layer.calls, node, misaligned, found)
         return LayerEstimate(
             **vars(part),
             index=node.index,
@@ -68,8 +87,16 @@ class Pricing:
         calls: Sequence[KernelCall],
         node: Node | None = None,
         misaligned_accesses: float = 0.0,
+        found: Kept = _NOTHING,
     ) -> PartEstimate:
-        """What some calls take together, those of a layer or of the interpreter."""
+        """What some calls take together, those of a layer or of the interpreter.
+
+        Args:
+            calls: kernels.
+            node: the operator, if it is a layer's.
+            misaligned_accesses: accesses that words at odd addresses take beyond their first.
+            found: what they find in the cache.
+        """
         builds = [self._build_of(call) for call in calls]
         priced = [(call, b) for call, b in zip(calls, builds, strict=True) if b is not None]
         if len(priced) < len(calls):
@@ -79,7 +106,11 @@ class Pricing:
         total = mix.total
         error = sum(abs(m.total) * b.error for m, (_, b) in zip(mixes, priced, strict=True))
         code = code_traffic(priced, self.board.core.extra.instruction_bytes)
+        if found.code:
+            code = CodeTraffic.tight(mix, self.board.core.extra.instruction_bytes)
         traffic = layer_traffic(node, calls, mix, code) if node else MemoryTraffic(code)
+        if found.constants:
+            traffic = replace(traffic, constants=())
         cycles = price(
             self.board,
             self.clock_hz,
@@ -105,6 +136,10 @@ class Pricing:
             error=error / total if total else 0.0,
             warnings=tuple(dict.fromkeys(_call_warnings(calls, builds))),
         )
+
+    def _priced(self, calls: Iterable[KernelCall]) -> list[tuple[KernelCall, PricedBuild]]:
+        builds = ((call, self._build_of(call)) for call in calls)
+        return [(call, build) for call, build in builds if build is not None]
 
     def _build_of(self, call: KernelCall) -> PricedBuild | None:
         """What prices a call; None where nothing counted has its loops."""
