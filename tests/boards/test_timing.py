@@ -26,7 +26,6 @@ def stated(name):
         ({"store_multiple": 1, "store_accesses": 8}, 9),
         ({"load_double": 1, "load_accesses": 2}, 3),
         ({"store_word": 5, "store_accesses": 5}, 5),
-        ({"branch_conditional": 3, "taken_conditional": 2}, 3 + 2 * 3),
         ({"float_mac": 1}, 3),
         ({"float_divide": 1}, 14),
     ],
@@ -40,6 +39,12 @@ def test_a_load_takes_one_to_two_cycles():
     core = load_board("nucleo-l496zg").core
     cycles = core.cycles_of(InstructionMix.of({"load_byte": 100, "load_accesses": 100}))
     assert 100 <= cycles <= 200
+
+
+def test_a_taken_branch_of_a_cortex_m4_takes_two_to_three_cycles():
+    """SUBS and BHI take 3 cycles a turn on an nRF52: nrfx_coredep.h; 4 where they lie badly."""
+    turn = {"alu": 1, "branch_conditional": 1, "taken_conditional": 1}
+    assert 3 <= load_board("nucleo-l496zg").core.cycles_of(InstructionMix.of(turn)) <= 4
 
 
 def weights(read, held, **more):
@@ -134,7 +139,9 @@ def test_uncalibrated_boards_predict_measured_firmware_within_their_interval():
             traffic = weights(macs, held, rows=taps) if taps else weights(macs / 2, held)
             cycles += price(board, clock_hz, InstructionMix(vector_of(row)), traffic).total
         ratio = measured_ms * 1e-3 * clock_hz / cycles
-        assert 0.95 < ratio < 1.16, (model, name, ratio)
+        spread = board.core.uncalibrated
+        low, high = spread.measured_over_predicted_low, spread.measured_over_predicted_high
+        assert low < ratio < high, (model, name, ratio)
 
 
 #: Latency in ms on the nRF52840-DK, Profentzas et al. 2021, table 3: rows that fit the build best.
@@ -181,9 +188,9 @@ Q7_COLUMNS = {
 
 
 @needs_shared
-def test_the_q7_kernels_of_the_nrf52840_are_predicted_within_the_interval():
-    """The build was recognized by its time, so this says less than the rows above."""
-    layers: dict[tuple[str, str, str], dict[str, tuple[InstructionMix, float]]] = {}
+def test_the_q7_kernels_of_the_nrf52840_without_its_cache_are_predicted_within_six_percent():
+    """The published ELF leaves the cache off and keeps weights in RAM; nothing is fitted."""
+    layers: dict[tuple[str, str, str], dict[str, InstructionMix]] = {}
     with (SHARED / "counted" / "q7_networks.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             key = (row["dataset"], row["K"], row["variant"])
@@ -193,15 +200,15 @@ def test_the_q7_kernels_of_the_nrf52840_are_predicted_within_the_interval():
                 name: sum(float(row[column] or 0) for column in columns.split())
                 for name, columns in Q7_COLUMNS.items()
             }
-            weighted = row["layer"].startswith(("conv", "fc"))
-            mix, _ = layers.setdefault(key, {}).get(row["layer"], (InstructionMix.zero(), 0.0))
-            macs = float(row["layer_macs"]) if weighted else 0.0
-            layers[key][row["layer"]] = (mix + InstructionMix.of(counts), macs)
+            mix = layers.setdefault(key, {}).get(row["layer"], InstructionMix.zero())
+            layers[key][row["layer"]] = mix + InstructionMix.of(counts)
     board = stated("nrf52840-dk")
+    flash = board.flash.model_copy(update={"icache_on": False})
+    board = board.model_copy(update={"flash": flash})
     for key, measured_ms in Q7_MEASURED.items():
         cycles = sum(
-            price(board, 64e6, mix, weights(macs / 2, macs, access_bytes=1)).total
-            for mix, macs in layers[key].values()
+            price(board, 64e6, mix, placement={"weights": "ram"}).total
+            for mix in layers[key].values()
         )
         ratio = measured_ms * 64e3 / cycles
-        assert 1.0 < ratio < 1.1, (key, ratio)
+        assert 0.94 < ratio < 1.06, (key, ratio)
