@@ -66,7 +66,7 @@ def samples(runtime: str) -> Iterator[tuple[str, str, Sample]]:
     """Counted rows by profile and build.
 
     Args:
-        runtime: one of :data:`RUNTIMES`.
+        runtime: one that has a file of counts.
     """
     rows: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
     for row in csv.DictReader(io.StringIO(gzip.decompress(_counted(runtime)).decode())):
@@ -87,8 +87,13 @@ def samples(runtime: str) -> Iterator[tuple[str, str, Sample]]:
         )
 
 
-def fitted_profiles(runtime: str) -> list[FittedProfile]:
-    """The runtime's profile files."""
+def fitted_profiles(runtime: str, source: str = "") -> list[FittedProfile]:
+    """The runtime's profile files.
+
+    Args:
+        runtime: one that has a file of counts.
+        source: what was counted, in words; empty for what :data:`RUNTIMES` says.
+    """
     builds: dict[str, dict[str, FittedBuild]] = defaultdict(dict)
     for profile, build, sample in samples(runtime):
         fit = fit_sample(sample)
@@ -108,7 +113,8 @@ def fitted_profiles(runtime: str) -> list[FittedProfile]:
             spread=UNKNOWN.get(runtime, 0.0),
         )
     dataset = {f"{runtime}.csv.gz": hashlib.sha256(_counted(runtime)).hexdigest()}
-    return [FittedProfile(name, RUNTIMES[runtime], dataset, of) for name, of in builds.items()]
+    said = source or RUNTIMES[runtime]
+    return [FittedProfile(name, said, dataset, of) for name, of in builds.items()]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

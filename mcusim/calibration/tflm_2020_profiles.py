@@ -1,4 +1,8 @@
-"""Fits what TFLite Micro of TensorFlow 2.2.0 runs beside CMSIS-NN, from five counted networks.
+"""Fits what TFLite Micro of TensorFlow 2.2.0 runs: beside CMSIS-NN, and its reference kernels.
+
+What runs beside CMSIS-NN comes from five counted networks. The reference kernels were counted one
+operator at a time in the firmware that Heim et al. publish for them, as GCC 9 compiles it: mbed-os
+5.15 asks for that one, and 12.2 makes twice as many instructions of an int8 convolution at -Ofast.
 
 ``python -m mcusim.calibration.tflm_2020_profiles`` prints how well each profile predicts rows that
 were kept out of its fit; ``--write`` writes the profiles.
@@ -18,6 +22,7 @@ import numpy as np
 from mcusim.calibration.counted import CountedSet, build_of, vector_of
 from mcusim.calibration.library_fit import LibraryFit, Observation, fit_library
 from mcusim.calibration.profile_file import FittedBuild, FittedProfile, profile_text
+from mcusim.calibration.runtime_profiles import fitted_profiles
 from mcusim.graph import Graph, Node
 from mcusim.kernels.contract import KernelCall
 from mcusim.kernels.reference import KERNELS
@@ -32,6 +37,12 @@ _LIBRARY = "tflm_v2.2.0"
 _SOURCE = (
     "fitted on instructions counted in executed binaries: TensorFlow 2.2.0's lite/micro, "
     "arm-none-eabi-gcc 12.2.1, five networks"
+)
+_RUNTIME = "tflm@2020"
+_REFERENCE_SOURCE = (
+    "fitted on instructions counted in an emulator: TensorFlow 2.2.0's lite/micro as "
+    "github.com/lheim/TFLM_mbed-benchmark-project holds it, given models of one operator; gcc "
+    "9.3.0 with the flags of mbed-os 5.15, libgcc and newlib of arm-none-eabi-gcc 12.2.1"
 )
 #: Operators that CMSIS-NN's kernels of 2020 leave to the reference ones, in the counted networks.
 _OPERATORS = ("DEQUANTIZE", "QUANTIZE", "RESHAPE", "SOFTMAX")
@@ -119,7 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     counted = CountedSet(options.counted)
     results = fit_all(observations(counted))
-    for profile in profiles_of(results, counted):
+    references = fitted_profiles(_RUNTIME, _REFERENCE_SOURCE)
+    for profile in (*profiles_of(results, counted), *references):
         for key, build in profile.builds.items():
             sys.stdout.write(
                 f"{profile.name:32} {key:14} {build.rows:3d} rows, kept out of the fit: median "

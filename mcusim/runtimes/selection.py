@@ -36,7 +36,7 @@ RUNTIMES: tuple[str, ...] = ("tflm", "cmsis-nn", UTENSOR, DNNRUNTIME)
 
 #: Generations of each runtime, the newest first.
 _GENERATIONS: Mapping[str, tuple[Generation, ...]] = {
-    "tflm": ("2026",),
+    "tflm": ("2026", "2020"),
     "cmsis-nn": ("2026", "2022", "2021", "2020"),
 }
 
@@ -132,7 +132,8 @@ class Runtime:
             return
         self.check(node)
         if not self.has_cmsis_nn:
-            yield REFERENCE_KERNELS[node.name].count(node)
+            call = REFERENCE_KERNELS[node.name].count(node)
+            yield tflm_2020.reference_call(node, call) if self._is_2020 else call
             return
         kernel = CMSIS_NN_KERNELS.get(node.name)
         if kernel is not None and kernel.accepts(node, self.configuration):

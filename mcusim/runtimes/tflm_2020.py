@@ -1,8 +1,8 @@
 """TFLite Micro of TensorFlow 2.2.0 (May 2020), where it is not the one of today.
 
-Its reference kernels are counted for the operators that five networks leave to them; the others
-are priced as those of 2026. Its int8 kernels call CMSIS-NN of February 2020 with one static scratch
-array.
+Its reference kernels are counted for the operators of the published networks; the others are priced
+as those of 2026. Its int8 kernels around CMSIS-NN call that of February 2020, with one static
+scratch array.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from mcusim.errors import UnsupportedOperatorError
 from mcusim.graph import DType, Graph, Node
-from mcusim.kernels.contract import KernelCall
+from mcusim.kernels.contract import KernelCall, Trips
 
 __all__ = [
     "SCRATCH_ARRAY_BYTES",
@@ -49,27 +49,53 @@ def reference_call(node: Node, newest: KernelCall) -> KernelCall:
 
     Args:
         node: the operator.
-        newest: the same kernel of 2026, whose loops it is taken to have unless it was counted.
+        newest: the same kernel of 2026, whose loops it has unless they were seen to differ.
     """
     _, _, name = newest.profile.partition("/")
+    if node.name == "ADD" and node.input(0).shape != node.input(1).shape:
+        return newest  # Broadcasting was not counted.
+    trips = _own_trips(node, newest)
+    return replace(newest, profile=f"{_FOLDER}/{name}", trips=trips or newest.trips)
+
+
+def _own_trips(node: Node, newest: KernelCall) -> Trips | None:
+    """Turns of the loops where they are not those of 2026."""
     elements = float(node.output().elements)
-    trips = {
-        "RESHAPE": {"call": 1.0, "byte": float(node.output().bytes)},
-        "QUANTIZE": {"call": 1.0, "element": elements},
+    is_int8 = DType.INT8 in (node.input(0).dtype, node.output().dtype)
+    if node.name == "CONV_2D":
+        return _convolution_trips(node, newest.trips)
+    if node.name == "RESHAPE":
+        return {"call": 1.0, "byte": float(node.output().bytes)}
+    if node.name == "ADD":
+        return {"call": 1.0, "dimension": float(len(node.output().shape)), "element": elements}
+    if node.name == "FULLY_CONNECTED" and is_int8:
+        # One scale for all channels: those of 2026 that have a scale each run the same loop.
+        levels = ("call", "next_batch", "output", "bias", "product")
+        trips = {level: newest.trips[level] for level in levels}
+        trips["product"] += newest.trips["channel_product"]
+        return trips
+    if node.name == "QUANTIZE" and is_int8 and node.input(0).dtype is DType.FLOAT32:
+        return {"call": 1.0, "element": elements}
+    if node.name == "DEQUANTIZE" and is_int8:
         # Both counted rows have ten elements, so that the call's own share is in the elements.
-        "DEQUANTIZE": {"element": elements},
-        "SOFTMAX": {
-            "call": 1.0,
-            "element": elements,
-            "exponential": newest.trips.get("exponential", elements),
-        },
-    }
-    counted = node.name in trips and _is_int8(node)
-    return replace(
-        newest,
-        profile=f"{_FOLDER}/{name}",
-        trips=trips[node.name] if counted else newest.trips,
-    )
+        return {"element": elements}
+    if node.name == "SOFTMAX" and is_int8:
+        exponentials = newest.trips.get("exponential", elements)
+        return {"call": 1.0, "element": elements, "exponential": exponentials}
+    return None
+
+
+def _convolution_trips(node: Node, newest: Trips) -> Trips:
+    """Turns of CONV_2D, which in 2020 asks in its innermost loop whether a tap is in the image.
+
+    Quantized scales are made multipliers in every call, too.
+    """
+    depth = float(node.input(1).shape[3])
+    levels = ("tap", "tap_not_left", "tap_in_columns", "tap_not_above")
+    trips = {**newest, **{f"{level}.channel": depth * newest[level] for level in levels}}
+    if node.input(0).dtype is DType.INT8:
+        trips["channel"] = float(node.output().shape[3])
+    return trips
 
 
 def with_scratch_warning(calls: tuple[KernelCall, ...], scratch: int) -> tuple[KernelCall, ...]:
@@ -87,12 +113,6 @@ def with_scratch_warning(calls: tuple[KernelCall, ...], scratch: int) -> tuple[K
         f"{SCRATCH_ARRAY_BYTES:,}"
     )
     return (replace(first, warnings=(*first.warnings, said)), *others)
-
-
-def _is_int8(node: Node) -> bool:
-    side = node.output() if node.name == "QUANTIZE" else node.input(0)
-    source = node.input(0).dtype
-    return side.dtype is DType.INT8 and (node.name != "QUANTIZE" or source is DType.FLOAT32)
 
 
 def construct_call(graph: Graph) -> KernelCall:
