@@ -46,14 +46,15 @@ def test_float_networks_execute_about_as_much(model, counted):
 
 
 @pytest.mark.parametrize(
-    ("core", "levels", "instructions"),
-    # The M4's compiler leaves two of the four questions whether a tap is in the image inside.
-    [("m4", ("product", "tap_not_left.channel"), 15), ("m7", ("product",), 8)],
+    # For the M4, the compiler leaves two of the four questions whether a tap is in the image inside.
+    ("core", "instructions"),
+    [("m4", 15), ("m7", 8)],
 )
-def test_the_inner_loop_is_as_disassembled(core, levels, instructions):
+def test_the_inner_loop_is_as_disassembled(core, instructions):
     build = load_profile("tflm@2020/conv_2d_int8").builds[f"{core}.gcc-Ofast"]
     turns = dict(zip(build.levels, build.per_turn[:, : len(CLASSES)].sum(axis=1), strict=True))
-    assert sum(turns[level] for level in levels) == pytest.approx(instructions, abs=0.25)
+    found = turns["product"] + sum(turns[level] for level in turns if level.endswith(".channel"))
+    assert found == pytest.approx(instructions, abs=0.1)
 
 
 def test_int8_maximum_is_refused():
