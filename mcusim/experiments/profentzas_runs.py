@@ -21,7 +21,6 @@ __all__ = [
     "PUBLISHED",
     "RUNTIMES",
     "estimated",
-    "estimated_without_cache",
     "utensor_network",
 ]
 
@@ -151,6 +150,10 @@ def _as_depthwise(tensors: list[Tensor], convolution: Operator) -> Operator:
 def estimated(runtime: str, data_set: str, filters: int, build_name: str = "") -> Estimate:
     """The estimate of a network of the paper.
 
+    The chip's instruction cache is off after reset. The bare firmware of CMSIS-NN leaves it so and
+    holds weights in ``.data``, as its published ELF shows; Mbed OS under uTensor leaves it so in
+    its ``system_nrf52840.c``; Zephyr under TF-Micro turns it on.
+
     Args:
         runtime: as the paper calls it.
         data_set: ``"mnist"`` or ``"cifar10"``.
@@ -159,7 +162,12 @@ def estimated(runtime: str, data_set: str, filters: int, build_name: str = "") -
     """
     graph = _network(runtime, data_set, filters)
     flags = build_name or _BUILDS[runtime]
-    return estimate(graph, load_board(BOARD), RUNTIMES[runtime], flags)
+    board = load_board(BOARD)
+    if runtime != "TF-Micro":
+        flash = board.flash.model_copy(update={"icache_on": False})
+        board = board.model_copy(update={"flash": flash})
+    places = {"weights": "ram"} if runtime == "CMSIS-NN" else None
+    return estimate(graph, board, RUNTIMES[runtime], flags, placement=places)
 
 
 def _network(runtime: str, data_set: str, filters: int) -> Graph:
@@ -167,18 +175,3 @@ def _network(runtime: str, data_set: str, filters: int) -> Graph:
         return utensor_network(data_set, filters)
     graph = build(f"conv-{filters}-{data_set}")
     return _with_float_ends(graph) if runtime == "TF-Micro" else graph
-
-
-@cache
-def estimated_without_cache(runtime: str, data_set: str, filters: int) -> Estimate:
-    """The same with the chip's instruction cache off, as it is after reset.
-
-    Args:
-        runtime: as for :func:`estimated`.
-        data_set: as for :func:`estimated`.
-        filters: as for :func:`estimated`.
-    """
-    board = load_board(BOARD)
-    flash = board.flash.model_copy(update={"icache_on": False})
-    off = board.model_copy(update={"flash": flash})
-    return estimate(_network(runtime, data_set, filters), off, RUNTIMES[runtime], _BUILDS[runtime])
