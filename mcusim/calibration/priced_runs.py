@@ -75,6 +75,7 @@ def price_run(run: PublishedRun, runtime: str = "", build: str = "") -> PricedRu
         runtime or run.runtime,
         build or run.build,
         clock_hz=run.clock_hz,
+        fpu=False if run.fpu == "off" else None,
         placement={"weights": run.weights} if run.weights else None,
     )
     causes = [part.cycles_by_cause for part in _parts(found, run)]
@@ -97,9 +98,7 @@ def _as_its_firmware_sets_it(run: PublishedRun) -> Board:
     board = uncalibrated(run.board)
     if run.icache != "off":
         return board
-    return board.model_copy(
-        update={"flash": board.flash.model_copy(update={"icache_on": False})}
-    )
+    return board.model_copy(update={"flash": board.flash.model_copy(update={"icache_on": False})})
 
 
 def _parts(found: Estimate, run: PublishedRun) -> tuple[PartEstimate, ...]:

@@ -38,6 +38,7 @@ class PublishedRun:
         runtime: as :func:`mcusim.estimate` takes it; empty where there is none.
         build: as :func:`mcusim.estimate` takes it; empty where it is not known.
         has_interpreter: whether an interpreter calls the kernels.
+        fpu: ``"off"`` where the build computes floats without the core's unit.
         icache: ``"off"`` where this firmware leaves off a cache that the board's file has on.
         weights: memory that weights lie in, where it is not the usual one.
         latency_s: time of one inference.
@@ -60,6 +61,7 @@ class PublishedRun:
     runtime: str
     build: str
     has_interpreter: bool
+    fpu: str
     icache: str
     weights: str
     latency_s: float
@@ -117,6 +119,7 @@ def _run(file: str, line: int, row: Mapping[str, str]) -> PublishedRun:
         row["runtime"],
         row["build"],
         row["interpreter"] == "yes",
+        row.get("fpu", ""),
         row.get("icache", ""),
         row.get("weights", ""),
         float(row["latency_ms"]) / 1e3 if row["latency_ms"] else float("nan"),
