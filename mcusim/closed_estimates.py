@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from mcusim.boards import Cycles
@@ -12,9 +13,17 @@ from mcusim.runtimes.closed import ClosedRuntime
 __all__ = ["by_factor", "nothing_known"]
 
 
-def by_factor(layer: LayerEstimate, closed: ClosedRuntime) -> LayerEstimate:
-    """The layer as the closed runtime takes it; its kernel and instructions are not known."""
-    factor = closed.factors[layer.family]
+def by_factor(
+    layer: LayerEstimate, closed: ClosedRuntime, factors: Mapping[str, float]
+) -> LayerEstimate:
+    """The layer as the closed runtime takes it; its kernel and instructions are not known.
+
+    Args:
+        layer: as the runtime takes it that the factors are over.
+        closed: the closed runtime.
+        factors: on this board, by family of operators.
+    """
+    factor = factors[layer.family]
     return replace(
         layer,
         kernel=f"{closed.name}, closed",

@@ -63,12 +63,10 @@ the L4R5, Zephyr's draws a quarter more than Mbed's. *Board unseen*: datasheet c
 """,
     "orderings": """\
 Pairs of boards that ran the same network with the same software and differ by more than 10 %,
-the network unseen on both (closed runtimes included). Boards with known software are all
-ordered rightly. The pairs that are not are of the CY8CPROTO and the L4R5, two Cortex-M4 at 100
-and 120 MHz that closed engines take within 17 % of each other and themselves order differently:
-ds-cnn is faster on the CY8CPROTO with Plumerai of 2022 and HALE, and slower with Plumerai of
-2023. The L4R5 has 1 KiB of cache for code and the CY8CPROTO 8: how large the loops of an engine
-are decides between them, and of closed engines that is not known.
+the network unseen on both (closed runtimes included). Closed engines order the CY8CPROTO and the
+L4R5, two Cortex-M4 at 100 and 120 MHz, differently: ds-cnn is faster on the CY8CPROTO with
+Plumerai of 2022 and HALE, and slower with Plumerai of 2023. An engine's other networks on the two
+boards tell which it will be.
 """,
     "layers": """\
 No fit has seen these. A layer's interval is its network's, widened by what layers differ by
@@ -128,10 +126,14 @@ F469 against the L496 are not in the table, as their binary is not known: see
 """
 
 CLOSED = """\
-X-CUBE-AI, Plumerai, HALE and ONNC are known by their times alone. A factor for each family of
-operators over CMSIS-NN (`gcc-O3`, no interpreter) is fitted to all networks and boards
-(`calibration/closed_runtimes.json`). *Network unseen* leaves one of four networks out, and with
-it often the only one that shows a family: people who choose between these runtimes get an order
-of merit, not a time. *Board unseen* predicts a measured network on another board. HALE on the
-Cortex-M0+ has factors of its own, from that board alone.
+X-CUBE-AI, Plumerai, HALE and ONNC are known by their times alone. Their time over that of CMSIS-NN
+(`gcc-O3`, no interpreter) is fitted to all networks and boards at once, as a product of factors:
+of the version, of each family of operators, of the network beside its families, and of the board,
+by family, with any engine and with this one (`mcusim/calibration/closed_fit.py`,
+`calibration/closed_runtimes.json`). How far factors of each sort may lie from one is what makes
+all runs together likeliest; a test holds it. *Network unseen* leaves one of four networks out, and
+with it often the only one that shows a family: people who choose between these runtimes get an
+order of merit, not a time. *Board unseen* predicts a measured network on another board. In both,
+the scales of boards come from known software without that network or board. HALE on the Cortex-M0+
+has factors of its own, from that board alone.
 """

@@ -13,17 +13,18 @@ import argparse
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from mcusim.calibration.closed_fit import (
     Version,
-    closed_factors,
     closed_widths,
     every_closed_run,
+    fit_closed,
     version_of,
+    without_closed,
 )
 from mcusim.calibration.held_out import (
     DISTANCES,
@@ -45,6 +46,8 @@ from mcusim.calibration.own_scales import (
 from mcusim.calibration.power_fit import PowerFit, fit_power, powered_runs
 from mcusim.calibration.priced_runs import uncalibrated
 from mcusim.calibration.published import data_set_sha256, published_runs
+from mcusim.estimator import estimate
+from mcusim.models import load_model
 from mcusim.resources import data_path
 
 __all__ = ["main", "shipped_files"]
@@ -219,25 +222,57 @@ def _intervals() -> dict[str, Any]:
 
 def _closed_runtimes() -> dict[str, Any]:
     runs = every_closed_run()
-    factors = closed_factors(runs, joint_fit())
+    fit = fit_closed(runs, without_closed())
+    shares = {board: _share_of_shipped(board) for board in dict.fromkeys(p.run.board for p in runs)}
+    elsewhere = statistics.geometric_mean(
+        without_closed().of("", core).time_scale / scale
+        for core, scale in joint_fit().cores.items()
+    )
     runtimes: dict[str, dict[str, Any]] = {}
-    for version in sorted(factors, key=_age):
+    for version in sorted(dict.fromkeys(map(version_of, runs)), key=_age):
         base, _, number = version[0].partition("@")
         own = [p for p in runs if version_of(p) == version]
+        boards = {p.run.board for p in runs if version_of(p)[1] == version[1]}
         runtimes.setdefault(base, {}).setdefault(number, {})[version[1]] = {
-            "factors": {name: round(value, 4) for name, value in factors[version].items()},
+            "factors": _scaled(fit.factors(version), elsewhere),
+            "on_board": {b: _scaled(fit.factors(version, b), shares[b]) for b in sorted(boards)},
+            "networks": {
+                network: round(fit.network_factor(version, network), 4)
+                for network in sorted({p.run.model for p in own})
+            },
             "runs": len(own),
-            "networks": sorted({p.run.model for p in own}),
             "boards": sorted({p.run.board for p in own}),
         }
     return {
-        "schema": "mcusim/closed-runtimes/1",
+        "schema": "mcusim/closed-runtimes/2",
         "written_by": _COMMAND,
         "data_set_sha256": data_set_sha256(),
         "compared_with": COMPARED_WITH,
         "intervals": closed_widths(),
+        "macs": {name: _macs(name) for name in sorted({p.run.model for p in runs})},
         "runtimes": runtimes,
     }
+
+
+def _share_of_shipped(board: str) -> float:
+    """A board's cycles with known software's scales over those with the scales that ship."""
+    runs = [p for p in every_closed_run() if p.run.board == board]
+    return statistics.geometric_mean(
+        without_closed().of(board, p.core).time_scale
+        * p.predicted
+        / joint_fit().of(board, p.core).cycles(p)
+        for p in runs
+    )
+
+
+def _scaled(factors: Mapping[str, float], by: float) -> dict[str, float]:
+    return {name: round(value * by, 4) for name, value in factors.items()}
+
+
+def _macs(network: str) -> int:
+    """What a network is known by beside its name."""
+    board = uncalibrated(closed_runs()[0].run.board)
+    return sum(layer.macs for layer in estimate(load_model(network), board, *COMPARED_WITH).layers)
 
 
 def _age(version: Version) -> tuple[str, list[int], str]:

@@ -1,4 +1,4 @@
-"""Runtimes whose kernels are not published: measured factors over CMSIS-NN, one a family.
+"""Runtimes whose kernels are not published: measured factors over CMSIS-NN, one a family and board.
 
 They are priced only. Nothing is known of their bits, their memory, or their instructions.
 """
@@ -39,6 +39,9 @@ class ClosedRuntime:
         name: with its version, ``"x-cube-ai@9.0"``.
         compared_with: runtime and build that the factors are over.
         factors: measured time over that of ``compared_with``, by family of operators.
+        on_board: the same on boards where this or another closed runtime was measured.
+        networks: what a measured network takes more or less than its families.
+        macs: products of each measured network, so that another one of that name is told from it.
         runs: measured runs behind them.
         boards: on which.
         half_width: of the logarithm's 90 % interval, on networks left out.
@@ -48,16 +51,31 @@ class ClosedRuntime:
     name: str
     compared_with: tuple[str, str]
     factors: Mapping[str, float]
+    on_board: Mapping[str, Mapping[str, float]]
+    networks: Mapping[str, float]
+    macs: Mapping[str, int]
     runs: int
     boards: tuple[str, ...]
     half_width: float
     half_width_elsewhere: float
 
-    def half_width_on(self, board: str) -> float:
-        """Half the width of the logarithm's 90 % interval, of another network on a board."""
+    def on(self, board: str, network: str, macs: int) -> tuple[Mapping[str, float], float]:
+        """Factors by family of a network on a board, and half the width of their 90 % interval.
+
+        Of a measured network that is the width on a board left out, be the board measured or not.
+
+        Args:
+            board: its name.
+            network: its name.
+            macs: products of the network.
+        """
+        factors = self.on_board.get(board, self.factors)
+        if network in self.networks and self.macs[network] == macs:
+            own = self.networks[network]
+            return {f: own * value for f, value in factors.items()}, self.half_width_elsewhere
         if board in self.boards:
-            return self.half_width
-        return math.hypot(self.half_width, self.half_width_elsewhere)
+            return factors, self.half_width
+        return factors, math.hypot(self.half_width, self.half_width_elsewhere)
 
     @property
     def warning(self) -> str:
@@ -107,6 +125,9 @@ def closed_runtime(name: str, core: str) -> ClosedRuntime | None:
         f"{base}@{version}",
         (content["compared_with"][0], content["compared_with"][1]),
         found["factors"],
+        found["on_board"],
+        found["networks"],
+        content["macs"],
         found["runs"],
         tuple(found["boards"]),
         content["intervals"]["network"]["half_width"],
