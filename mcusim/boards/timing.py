@@ -140,11 +140,15 @@ def _path(board: Board, memory: str, clock_hz: float) -> MemoryPath:
 def _fetch_cycles(path: MemoryPath, code: CodeTraffic, cycles_per_byte: float) -> float:
     """Cycles that wait for instructions.
 
-    A line that is read anew waits in full where a branch leads to it. One that follows in order
-    does so too without prefetch; with it, only for what reading takes longer than executing the
-    line before, or what is left of it behind a branch's target. A cache serves loops whose code it
+    A line that is read anew waits in full where a branch leads to it. Of one that follows in order
+    only that waits which reading takes longer than executing what is left of the line before. The
+    core reads ahead word by word; what it has asked for must come before a branch is followed. A
+    prefetch of the memory asks for the next line at once. A cache serves loops whose code it
     holds, once it has read it. One that keeps only what branches waited for holds the targets,
     while the lines after them are read ahead again at each turn.
+
+    Source: the Cortex-M4's prefetch unit holds three words (Arm article 103488664); replays of
+    counted code, word by word, on a flash without cache (docs/boards.md).
     """
     wait = path.wait_cycles
     if not wait:
@@ -152,18 +156,22 @@ def _fetch_cycles(path: MemoryPath, code: CodeTraffic, cycles_per_byte: float) -
     line = path.line_bytes
     entered = code.taken_branches
     followed = np.maximum((code.instruction_bytes - entered * min(_FETCH_BYTES, line)) / line, 0.0)
+    read = wait + 1
+    # A target lies at any word of its line.
+    rests = np.arange(_FETCH_BYTES, line + 1, _FETCH_BYTES)
     if path.prefetch:
-        read = wait + 1
-        # A target lies at any word of its line.
-        rests = np.arange(_FETCH_BYTES, line + 1, _FETCH_BYTES) * cycles_per_byte
-        after_target = float(np.maximum(read - rests, 0.0).mean())
-        late = max(0.0, read - cycles_per_byte * line)
-        first = np.minimum(followed, entered)
-        ahead = first * after_target + (followed - first) * late
+        hidden, asked_for = 0.0, 0.0
+        per_byte = cycles_per_byte
     else:
-        ahead = followed * wait
+        # The core asks for the words that are left of a line before it asks for the next.
+        hidden, per_byte = 1.0, cycles_per_byte - 1 / _FETCH_BYTES
+        asked_for = min(1.0, read / (line * cycles_per_byte)) * read / 2 if cycles_per_byte else 0.0
+    after_target = float(np.maximum(read - hidden - rests * per_byte, 0.0).mean())
+    late = max(0.0, read - hidden - line * per_byte)
+    first = np.minimum(followed, entered)
+    ahead = first * after_target + (followed - first) * late
     missing = _missing(path, code)
-    cycles = missing * (entered * wait + ahead)
+    cycles = missing * (entered * (wait + asked_for) + ahead)
     if path.prefetch and path.icache_holds == "targets":
         cycles += (1 - missing) * ahead
     first_lines = (code.footprint_bytes * (missing < 1)).max(initial=0.0) / line
@@ -175,8 +183,8 @@ def _missing(path: MemoryPath, code: CodeTraffic) -> np.ndarray[tuple[int], np.d
     cache = path.icache_bytes
     if not cache:
         return np.ones_like(code.footprint_bytes)
-    # A branch leaves a line anywhere and enters another one anywhere: half a line is not used.
-    unused = np.maximum(code.footprint_branches, 0.0) * path.icache_line_bytes / 2
+    # A branch leaves a line anywhere and enters another one anywhere: half of each is not used.
+    unused = np.maximum(code.footprint_branches, 0.0) * path.icache_line_bytes
     # Of a loop as large as the cache all stays; of one twice as large nothing does.
     return np.clip((code.footprint_bytes + unused) / cache - 1, 0.0, 1.0)
 
