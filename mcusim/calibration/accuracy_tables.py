@@ -198,12 +198,14 @@ def heim_table(name: str) -> Iterator[str]:
     Args:
         name: such as ``"table 5.8"``.
     """
-    near = {(h.run.board, h.run.model): h for h in held_out_latency() if h.distance in _NEAR}
+    near = {_same(h.run): h for h in held_out_latency() if h.distance in _NEAR}
+    away = {_same(h.run): h for h in held_out_latency() if h.distance == "board"}
     rows = []
     for run in published_runs():
         if run.file != "heim_2021.csv" or not run.source.endswith(name):
             continue
-        found = near.get((run.board, run.model)) if run.status in ("known", "repeat") else None
+        alone = _same(run) not in near
+        found = (away if alone else near).get(_same(run))
         published = _ms(run.latency_s) if run.latency_s == run.latency_s else "-"
         cells = [run.board, run.model, run.published_as, published]
         if found is None:
@@ -213,9 +215,15 @@ def heim_table(name: str) -> Iterator[str]:
         width = half_width("latency", found.distance)
         between = _between(predicted_s, width, math.log(run.latency_s / predicted_s))
         error = percent(math.log(run.latency_s / predicted_s))
-        rows.append([*cells, _ms(predicted_s), between, error, ""])
+        said = "board unseen: no other network ran there with this software" if alone else ""
+        rows.append([*cells, _ms(predicted_s), between, error, said])
     head = ("board", "network", "as published", "published ms", "predicted ms", "90 %", "error")
-    return table((*head, "why not"), rows, 0)
+    return table((*head, "note"), rows, 0)
+
+
+def _same(run: PublishedRun) -> tuple[str, str, str]:
+    """What two rows of the same run have in common."""
+    return run.board, run.model, run.software
 
 
 def ordered_rows(energy: bool = False) -> list[HeldOut]:

@@ -3,6 +3,7 @@
 import json
 import re
 import statistics
+from collections import Counter
 
 import pytest
 
@@ -64,7 +65,8 @@ def near(rows):
 
 def test_a_network_left_out_of_a_calibrated_board_is_within_five_percent_in_the_mean():
     found = errors(near(held_out_latency()))
-    assert len(found) == len(published_runs("known"))
+    networks = Counter((run.board, run.software) for run in published_runs("known"))
+    assert len(found) == sum(number for number in networks.values() if number > 1)
     assert statistics.fmean(found) <= 0.05
 
 

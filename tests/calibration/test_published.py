@@ -20,7 +20,7 @@ def test_every_run_names_its_board_its_status_and_its_source():
         assert run.board in board_names(), where
         assert run.status in STATUSES, where
         assert run.reason and run.source, where
-        assert run.model in ("", *zoo.names()), where
+        assert run.model.removesuffix(":float32") in ("", *zoo.names()), where
 
 
 def test_what_is_known_can_be_priced_and_has_a_time():
