@@ -94,17 +94,6 @@ def test_a_loop_within_the_cache_waits_once_and_one_of_twice_its_size_always_doe
     assert once < fetch[1] == fetch[2] < always, "some of it while the line before is executed"
 
 
-def test_an_nrf52840_without_its_cache_waits_as_its_published_firmware_replayed_word_by_word():
-    """Conv-32 on CIFAR-10, q7 kernels, two wait states, every place in a line of 16 bytes."""
-    mix = InstructionMix.of({"alu": 0.4, "load_byte": 0.2, "load_accesses": 0.2, "store_byte": 0.2})
-    mix += InstructionMix.of({"branch_conditional": 0.2, "taken_conditional": 0.18})
-    board = stated("nrf52840-dk")
-    flash = board.flash.model_copy(update={"icache_on": False})
-    found = price(board.model_copy(update={"flash": flash}), 64e6, mix)
-    replayed = 0.247 * 2.06  # waits over published cycles, times published cycles an instruction
-    assert found.fetch == pytest.approx(replayed, rel=0.1)
-
-
 def test_a_cache_that_keeps_branch_targets_alone_waits_after_each_of_them():
     """RM0090, section 3.4.2: what was read ahead is not copied into the cache."""
     board = stated("disco-f469ni")
@@ -219,9 +208,12 @@ def test_the_q7_kernels_of_the_nrf52840_without_its_cache_are_predicted_within_s
     flash = board.flash.model_copy(update={"icache_on": False})
     board = board.model_copy(update={"flash": flash})
     for key, measured_ms in Q7_MEASURED.items():
-        cycles = sum(
-            price(board, 64e6, mix, placement={"weights": "ram"}).total
-            for mix in layers[key].values()
-        )
-        ratio = measured_ms * 64e3 / cycles
+        found = [
+            price(board, 64e6, mix, placement={"weights": "ram"}) for mix in layers[key].values()
+        ]
+        ratio = measured_ms * 64e3 / sum(each.total for each in found)
         assert 0.94 < ratio < 1.06, (key, ratio)
+        if key == ("cifar10", "32", "as_firmware"):
+            # The published ELF replayed word by word, at every place in a line of 16 bytes.
+            waits = sum(each.fetch for each in found) / (measured_ms * 64e3)
+            assert waits == pytest.approx(0.247, rel=0.15)
