@@ -191,9 +191,16 @@ def _held(
 @lru_cache(maxsize=4096)
 def _once(running: tuple[tuple[ProfileBuild, tuple[int, ...]], ...]) -> _Floats:
     """Share of what a turn of each loop executes that is code of its own, not run twice in it."""
-    calls = np.concatenate([b.per_turn[list(positions), _CALL] for b, positions in running])
-    once: _Floats = np.minimum(1.0, _HELPERS / np.maximum(calls, 1.0))
-    return once
+    shares: list[_Floats] = []
+    for build, positions in running:
+        turns = np.maximum(build.per_turn[list(positions)], 0.0)
+        share = np.minimum(1.0, _HELPERS / np.maximum(turns[:, _CALL], 1.0))
+        if share.min(initial=1.0) < 1:
+            # The code of such turns is that of the functions, the same for all of them.
+            code = np.where(share < 1, share * (turns @ _ISSUED), -1.0)
+            share[(share < 1) & (np.arange(len(share)) != code.argmax())] = 0.0
+        shares.append(share)
+    return np.concatenate(shares)
 
 
 @lru_cache(maxsize=4096)

@@ -1,7 +1,8 @@
-"""Single layers and kernels that were timed: how far a layer may be off beside its network.
+"""Layers, kernels alone and whole networks that somebody timed and no fit has seen.
 
-``calibration/measured_layers.csv`` holds them. No fit has seen any of them. Layers that take less
-than a few thousand cycles are left out: the timers around them take as long.
+``calibration/measured_layers.csv`` holds them, with what stands for the board where it has no file
+here, and what software they are priced as where theirs was not counted. Layers that take less than
+a few thousand cycles are left out: the timers around them take as long.
 """
 
 from __future__ import annotations
@@ -9,31 +10,31 @@ from __future__ import annotations
 import csv
 import math
 import statistics
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
 from mcusim.boards import load_board
+from mcusim.calibration.measured_shapes import measured_network
 from mcusim.estimator import estimate
-from mcusim.graph import Graph
 from mcusim.resources import data_path
-from mcusim.zoo.builder import NetworkBuilder
-from mcusim.zoo.quantization import quantized
 
-__all__ = ["MeasuredLayer", "layer_spread", "measured_layers"]
+__all__ = ["WHOLE", "MeasuredLayer", "layer_spread", "measured_layers"]
+
+#: What stands for the operator of a network that was timed as a whole.
+WHOLE = "whole network"
 
 
 @dataclass(frozen=True)
 class MeasuredLayer:
-    """A layer, or a kernel alone, that was timed.
+    """A layer, a kernel alone or a whole network that was timed.
 
     Attributes:
-        network: which it belongs to.
+        network: which it is, or belongs to.
         board: whose files price it.
-        operator: the schema's name.
+        operator: the schema's name; :data:`WHOLE` for a network.
         cycles: measured.
         predicted: cycles, with what is fitted to other boards.
-        low: of the layer's 90 % interval, in cycles.
+        low: of its 90 % interval, in cycles.
         high: of it.
         source: where it is printed.
     """
@@ -55,7 +56,7 @@ class MeasuredLayer:
 
 @cache
 def measured_layers() -> tuple[MeasuredLayer, ...]:
-    """Every timed layer, priced."""
+    """Everything that was timed, priced."""
     path = data_path("calibration", "measured_layers.csv")
     with path.open(encoding="utf-8", newline="") as file:
         return tuple(_layer(row) for row in csv.DictReader(file))
@@ -63,69 +64,31 @@ def measured_layers() -> tuple[MeasuredLayer, ...]:
 
 def layer_spread() -> list[float]:
     """What layers are off by beside the median of their board's, as logarithms."""
-    by_board: dict[str, list[float]] = {}
+    by_board: dict[tuple[str, str], list[float]] = {}
     for layer in measured_layers():
-        by_board.setdefault(layer.board, []).append(layer.residual)
+        if layer.operator != WHOLE:
+            by_board.setdefault((layer.board, layer.source), []).append(layer.residual)
     return [r - statistics.median(own) for own in by_board.values() for r in own]
 
 
 def _layer(row: dict[str, str]) -> MeasuredLayer:
-    graph = _network(row["network"])
-    found = estimate(graph, load_board(row["board"]), row["runtime"], row["build"])
-    layer = found.layers[int(row["layer"])]
+    clock_hz = float(row["clock_hz"]) if row["clock_hz"] else None
+    found = estimate(
+        measured_network(row["network"]),
+        load_board(row["board"]),
+        row["runtime"],
+        row["build"],
+        clock_hz=clock_hz,
+    )
+    layer = found.layers[int(row["layer"])] if row["layer"] else None
+    low_s, high_s = (layer or found).latency_interval_s
     return MeasuredLayer(
         row["network"],
         row["board"],
-        layer.operator,
+        layer.operator if layer else WHOLE,
         float(row["cycles"]),
-        layer.cycles,
-        layer.latency_interval_s[0] * found.clock_hz,
-        layer.latency_interval_s[1] * found.clock_hz,
+        (layer or found).cycles,
+        low_s * found.clock_hz,
+        high_s * found.clock_hz,
         row["source"],
     )
-
-
-@cache
-def _network(name: str) -> Graph:
-    """The network in int8; ranges do not change what it costs."""
-    graph = _NETWORKS[name](name).graph()
-    computed = (i for i, tensor in enumerate(graph.main.tensors) if not tensor.is_constant)
-    return quantized(graph, dict.fromkeys(computed, (-1.0, 1.0)))
-
-
-def _image_example(name: str) -> NetworkBuilder:
-    net = NetworkBuilder(name, (1, 96, 96, 1))
-    net.convolution(24, (3, 3), stride=2)
-    net.average_pool((2, 2))
-    net.convolution(16, (3, 3), stride=2, padding="VALID")
-    net.convolution(24, (3, 3), padding="VALID")
-    net.average_pool((2, 2))
-    net.dense(3, activation="NONE")
-    net.softmax()
-    return net
-
-
-def _convolution(name: str) -> NetworkBuilder:
-    net = NetworkBuilder(name, (1, 32, 32, 64))
-    net.convolution(64, (3, 3))
-    return net
-
-
-def _depthwise(name: str) -> NetworkBuilder:
-    net = NetworkBuilder(name, (1, 32, 32, 64))
-    net.depthwise((3, 3))
-    return net
-
-
-def _dense(name: str) -> NetworkBuilder:
-    net = NetworkBuilder(name, (1, 512))
-    net.dense(256)
-    return net
-
-
-_NETWORKS: dict[str, Callable[[str], NetworkBuilder]] = {
-    "image-example-1": _image_example,
-    "kernel-convolution": _convolution,
-    "kernel-depthwise": _depthwise,
-    "kernel-dense": _dense,
-}

@@ -78,10 +78,12 @@ class NetworkBuilder:
         padding: str = "SAME",
         activation: str = "RELU",
         batch_norm: bool = False,
+        multiplier: int = 1,
     ) -> int:
-        """DEPTHWISE_CONV_2D with bias and one filter a channel."""
+        """DEPTHWISE_CONV_2D with bias and ``multiplier`` filters a channel."""
         source = self._last
         _, height, width, channels = self.shape(source)
+        channels *= multiplier
         weights = self._weights((1, *kernel, channels), kernel[0] * kernel[1])
         options = self._windowed(stride, padding, activation)
         self._count(weights, channels, batch_norm)
@@ -90,7 +92,8 @@ class NetworkBuilder:
             "DepthwiseConv2DOptions",
             [source, self._constant("weights", weights), self._bias(channels)],
             (1, *_extent((height, width), kernel, stride, padding), channels),
-            options | {"depth_multiplier": 1, "dilation_w_factor": 1, "dilation_h_factor": 1},
+            options
+            | {"depth_multiplier": multiplier, "dilation_w_factor": 1, "dilation_h_factor": 1},
         )
 
     def dense(self, units: int, *, activation: str = "RELU", batch_norm: bool = False) -> int:
@@ -115,6 +118,15 @@ class NetworkBuilder:
     def max_pool(self, window: tuple[int, int], stride: int | None = None) -> int:
         """MAX_POOL_2D without padding; stride of one window by default."""
         return self._pool("MAX_POOL_2D", window, stride)
+
+    def pad(self, margin: int) -> int:
+        """PAD of an image by as much on its four sides."""
+        _, height, width, channels = self.shape()
+        margins = np.array([[0, 0], [margin, margin], [margin, margin], [0, 0]], np.int32)
+        shape = (1, height + 2 * margin, width + 2 * margin, channels)
+        return self._layer(
+            "PAD", "PadOptions", [self._last, self._constant("margins", margins)], shape, {}
+        )
 
     def add(self, other: int, *, activation: str = "NONE") -> int:
         """ADD of the last tensor and ``other``, of one shape."""

@@ -23,7 +23,7 @@ __all__ = ["Ranges", "activation_ranges", "quantized"]
 Ranges = Mapping[int, tuple[float, float]]
 
 #: Operators whose output keeps the quantization of their first input.
-_SAME_AS_INPUT = frozenset({"AVERAGE_POOL_2D", "MAX_POOL_2D", "RESHAPE"})
+_SAME_AS_INPUT = frozenset({"AVERAGE_POOL_2D", "MAX_POOL_2D", "RESHAPE", "PAD"})
 
 #: Output scales that the operator itself prescribes.
 _PRESCRIBED = {"SOFTMAX": (1 / 256, -128), "LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
