@@ -83,8 +83,10 @@ around them takes as long.
 from measured ones. *network*: the board was measured with this software on other networks of
 this kind (the family of operators that takes most of the time); *kind*: on networks of other
 kinds only; *software*: with other software only; *board*: only other boards of its core were
-measured, closed software included; *core*: only other cores were. On a measured board a width
-is never less than at a nearer distance. Below, each run's interval comes from runs of other
+measured, closed software included; *core*: only other cores were. Runs of one firmware or network
+have much in common: where few of these were measured, a width is what a new one takes by Student's
+t (`mcusim/calibration/held_out.py`), if that is more. On a measured board a width is never less
+than at a nearer distance. Below, each run's interval comes from runs of other
 groups. A core that no measured board has (M0+, M3, M55, M85) carries twice the width of *core*:
 those measured all have DSP instructions. Reference kernels were never measured with a known
 binary: software of a library without a measured run carries that width as well.

@@ -266,9 +266,13 @@ def closed_widths() -> dict[str, dict[str, float]]:
     """Half widths of 90 % intervals of the logarithm by distance, and of how many runs."""
     found = {}
     for distance in ("network", "board"):
-        residuals = [h.residual for h in closed_left_out() if h.distance == distance]
+        rows = [h for h in closed_left_out() if h.distance == distance]
+        residuals = [h.residual for h in rows]
+        width = half_width(
+            residuals, [h.run.run.model for h in rows], [h.run.run.board for h in rows]
+        )
         found[distance] = {
-            "half_width": round(half_width(residuals), 4),
+            "half_width": round(width, 4),
             "runs": len(residuals),
             "mean_error": round(math.expm1(statistics.fmean(map(abs, residuals))), 4),
         }

@@ -8,9 +8,12 @@ only; ``board``, other boards of this core were measured; ``core``, only other c
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
+
+from scipy.stats import t as student_t
 
 from mcusim.calibration.joint_fit import JointFit, fit_jointly
 from mcusim.calibration.own_scales import alike, closed_runs, known_runs, log_error
@@ -28,7 +31,9 @@ __all__ = [
     "held_out_energy",
     "held_out_latency",
     "held_out_power",
+    "new_group_half_width",
     "width_at",
+    "width_of",
 ]
 
 #: The nearest first.
@@ -191,18 +196,53 @@ def held_out_energy() -> tuple[HeldOut, ...]:
     return tuple(found)
 
 
-def half_width(residuals: Sequence[float]) -> float:
-    """Half the width of a 90 % interval of the logarithm: conformal, from residuals held out.
+def half_width(residuals: Sequence[float], *groupings: Sequence[Hashable]) -> float:
+    """Half the width of a 90 % interval of the logarithm, from residuals held out.
 
-    With n residuals the ``ceil(0.9 (n + 1))``-th smallest in size; the largest, widened by what is
-    missing to 90 %, below n = 9.
+    Conformal: with n residuals the ``ceil(0.9 (n + 1))``-th smallest in size; the largest, widened
+    by what is missing to 90 %, below n = 9. That takes residuals for independent, which those of
+    one firmware or network are not: it is never less than what a new group takes
+    (:func:`new_group_half_width`).
+
+    Args:
+        residuals: logarithms of measured over predicted.
+        groupings: each the groups of the residuals, in their order.
     """
     sizes = sorted(abs(residual) for residual in residuals)
     count = len(sizes)
     rank = math.ceil(_COVERAGE * (count + 1))
-    if rank <= count:
-        return sizes[rank - 1]
-    return sizes[-1] * _COVERAGE * (count + 1) / count
+    single = sizes[rank - 1] if rank <= count else sizes[-1] * _COVERAGE * (count + 1) / count
+    return max(single, *(new_group_half_width(residuals, groups) for groups in groupings), 0.0)
+
+
+def new_group_half_width(residuals: Sequence[float], groups: Sequence[Hashable]) -> float:
+    """Half the width of a 90 % interval of a residual in a group that was not seen.
+
+    A residual is what its group shares and what is its own, both normal around zero; how far they
+    spread is estimated by analysis of variance, and how well that is known by Satterthwaite's
+    degrees of freedom: few groups of much in common widen it.
+
+    Args:
+        residuals: logarithms of measured over predicted.
+        groups: of each.
+    """
+    by_group: dict[Hashable, list[float]] = {}
+    for residual, group in zip(residuals, groups, strict=True):
+        by_group.setdefault(group, []).append(residual)
+    means = {group: statistics.fmean(own) for group, own in by_group.items()}
+    within = [r - means[group] for group, own in by_group.items() for r in own]
+    freedom = len(within) - len(by_group)
+    own_variance = sum(r * r for r in within) / freedom if freedom else 0.0
+    of_means = statistics.fmean(mean * mean for mean in means.values())
+    # Of the variance of a group's mean, this share of its residuals' own is in it.
+    share = statistics.fmean(1 / len(own) for own in by_group.values())
+    if of_means <= share * own_variance:  # groups have nothing in common
+        variance, known = statistics.fmean(r * r for r in residuals), float(len(residuals))
+    else:
+        rest = (1 - share) * own_variance
+        variance = of_means + rest
+        known = variance**2 / (of_means**2 / len(means) + (rest**2 / freedom if freedom else 0.0))
+    return float(student_t.ppf((1 + _COVERAGE) / 2, known)) * math.sqrt(variance)
 
 
 def width_at(rows: Sequence[HeldOut], distance: str) -> float:
@@ -213,8 +253,17 @@ def width_at(rows: Sequence[HeldOut], distance: str) -> float:
         distance: of :data:`DISTANCES`.
     """
     nearer = _ON_BOARD[: _ON_BOARD.index(distance) + 1] if distance in _ON_BOARD else (distance,)
-    found = {near: [h.residual for h in rows if h.distance == near] for near in nearer}
-    return max(half_width(residuals) for residuals in found.values() if residuals)
+    found = [[h for h in rows if h.distance == near] for near in nearer]
+    return max(width_of(own) for own in found if own)
+
+
+def width_of(rows: Sequence[HeldOut]) -> float:
+    """Half width of rows at one distance, grouped by what was left out and by firmware."""
+    return half_width(
+        [h.residual for h in rows],
+        [h.group for h in rows],
+        [(h.run.board, h.run.software or h.run.published_as) for h in rows],
+    )
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from mcusim.calibration.held_out import (
     held_out_latency,
     held_out_power,
     width_at,
+    width_of,
 )
 from mcusim.calibration.measured_layers import layer_spread, measured_layers
 from mcusim.calibration.own_scales import (
@@ -160,7 +161,7 @@ def _core_file(core: str) -> dict[str, Any]:
     rows = [h for h in held_out_latency() if h.distance == distance]
     own = [h for h in rows if core and uncalibrated(h.run.board).core.name == core]
     judged = own if len(own) >= _LEAST_RESIDUALS else rows
-    width = half_width([h.residual for h in judged])
+    width = width_of(judged)
     boards = sorted({h.run.board for h in own} if core else {h.run.board for h in rows})
     evidence = f"{len(judged)} published runs of boards left out; docs/accuracy.md"
     return {
