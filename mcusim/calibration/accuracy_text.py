@@ -90,8 +90,8 @@ have much in common: where few of these were measured, a width is what a new one
 t (`mcusim/calibration/held_out.py`), if that is more. On a measured board a width is never less
 than at a nearer distance. Below, each run's interval comes from runs of other
 groups. A core that no measured board has (M0+, M3, M55, M85) carries twice the width of *core*:
-those measured all have DSP instructions. Reference kernels were never measured with a known
-binary: software of a library without a measured run carries that width as well.
+those measured all have DSP instructions. Software of a library
+without a measured run, such as today's reference kernels, carries that width as well.
 """,
 }
 
@@ -119,7 +119,7 @@ Rows that stay wrong by more than 8 %, and boards that other boards do not tell,
   branch (measured by github.com/jnk0le/random, pipeline cycle test); `cortex-m7.toml` takes a
   cycle for each load and product and 1.5 for each branch, which suits CMSIS-NN and soft floats.
   Half a cycle for a load, a product and a taken branch and 0.7 for the others bring all six runs
-  of this board within 18 %, four within 8 %.
+  of this board within 18 %, four within 9 %.
 - **The same kernels on the F469** take 1.21 and 1.22 times the cycles of the L496, of which half
   a tenth is predicted; with CMSIS-NN, and with soft floats (1.09), the two boards agree as
   predicted. It is one binary, so that about four cycles are lost in each turn of an innermost loop
