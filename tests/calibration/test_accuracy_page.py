@@ -94,6 +94,12 @@ def share(found):
     return sum(c.inside for c in found) / sum(c.runs for c in found)
 
 
+def test_boards_are_ordered_by_time_as_measured():
+    pairs, right, wrong = orderings(ordered_rows())
+    assert pairs > 150
+    assert right == pairs, wrong
+
+
 def test_boards_are_ordered_by_energy_as_measured():
     pairs, right, wrong = orderings(ordered_rows(energy=True), energy=True)
     assert pairs > 30
