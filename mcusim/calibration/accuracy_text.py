@@ -138,10 +138,10 @@ X-CUBE-AI, Plumerai, HALE and ONNC are known by their times alone. Their time ov
 of the version, of each family of operators, of the network beside its families, and of the board,
 by family, with any engine and with this one (`mcusim/calibration/closed_fit.py`,
 `calibration/closed_runtimes.json`). How far factors of each sort may lie from one is what makes
-all runs together likeliest; a test holds it. Found anew without each network, they leave one pair
-of boards the other way, by 2 %: resnet-8 with HALE of 2024 on the L4R5 and the CY8CPROTO. *Network unseen* leaves one of four networks out, and
-with it often the only one that shows a family: people who choose between these runtimes get an
-order of merit, not a time. *Board unseen* predicts a measured network on another board. In both,
-the scales of boards come from known software without that network or board. HALE on the Cortex-M0+
-has factors of its own, from that board alone.
+all runs together likeliest. Found anew without each network, they leave one pair of boards the
+other way, by 2 %: resnet-8 with HALE of 2024 on the L4R5 and the CY8CPROTO. *Network unseen*
+leaves one of four networks out, and with it often the only one that shows a family: people who
+choose between these runtimes get an order of merit, not a time. *Board unseen* predicts a measured
+network on another board. In both, the scales of boards come from known software without that
+network or board. HALE on the Cortex-M0+ has a factor of its own, from that board alone.
 """
