@@ -50,13 +50,12 @@ _REMARKS = (
     "their runtime. [How accurate it is](../accuracy.md) predicts them by fits that had not seen "
     "them; its errors, not those of this page, are what to expect of another network. Weights in "
     "RAM and the B-U585I are rows of this page that no fit has seen.",
-    "A closed runtime is CMSIS-NN's predicted time, times a measured factor for each family of "
-    "operators. One factor a family cannot follow a runtime that treats two pointwise convolutions "
-    "differently, and its interval, which is that of a network left out, is as wide as that asks "
-    "for. Orders of software that are not confirmed are between closed runtimes.",
-    "Orders of boards that are not confirmed are all of the CY8CPROTO and the L4R5, two Cortex-M4. "
-    "The CY8CPROTO is stated to run at 150 MHz and priced at 100 MHz, as its times over those of "
-    "the L4R5 ask for; one factor on its time does not fit all networks.",
+    "A closed runtime is CMSIS-NN's predicted time, times measured factors: of the version, of "
+    "each family of operators, of the network, and of the board with this engine. Their orders "
+    "here are therefore mostly of what was measured; how well factors tell a network or a board "
+    "that was left out is on the other page.",
+    "The CY8CPROTO is stated to run at 150 MHz and priced at 100 MHz: Mbed OS, which its submitters "
+    "ran, sets that on this board, and HALE's published images hold the same words for its clock.",
     "Submissions under one name of a runtime differ where their firmware does: ONNC was submitted "
     "on Mbed OS and on Zephyr, X-CUBE-AI with one bank of flash and with two. One factor holds "
     "their mean.",
