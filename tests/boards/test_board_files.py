@@ -14,7 +14,7 @@ FACTS = {
     "cy8cproto-062-4343w": ("cortex-m4", 150e6, 2048, 1024),
     "disco-f469ni": ("cortex-m4", 180e6, 2048, 384),
     "disco-f746ng": ("cortex-m7", 216e6, 1024, 320),
-    "ek-ra8d1": ("cortex-m85", 480e6, 2048, 960),
+    "ek-ra8d1": ("cortex-m85", 480e6, 2016, 960),
     "nrf52840-dk": ("cortex-m4", 64e6, 1024, 256),
     "nrf5340-dk": ("cortex-m33", 128e6, 1024, 512),
     "nucleo-f091rc": ("cortex-m0", 48e6, 256, 32),
