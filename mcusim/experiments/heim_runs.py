@@ -11,9 +11,10 @@ __all__ = [
     "BOARDS",
     "CMSIS",
     "LENET",
+    "PLAIN",
     "RESNET",
-    "UNKNOWN_BINARY",
     "best",
+    "plain",
     "ratio_row",
     "reference",
 ]
@@ -22,11 +23,8 @@ BOARDS = {"L4": "nucleo-l496zg", "F4": "disco-f469ni", "F7": "nucleo-f767zi"}
 LENET, RESNET = "lenet-5", "resnet-20"
 #: TensorFlow 2.2 and the CMSIS-NN that it brought.
 CMSIS = "cmsis-nn@2020"
-
-UNKNOWN_BINARY = (
-    "the reference kernels of the published code would run below one cycle an instruction at this "
-    "time, so that another binary ran: the range is over builds of today's reference kernels"
-)
+#: The authors publish the firmware with TensorFlow's own kernels, too.
+PLAIN = "tflm@2020"
 
 
 def best(model: str, board: str) -> Run:
@@ -34,8 +32,20 @@ def best(model: str, board: str) -> Run:
     return Run(model, BOARDS[board], CMSIS, "gcc-Ofast")
 
 
+def plain(model: str, board: str) -> Run:
+    """The configurations without CMSIS-NN: float32 at -Os without FPU, or int8 at -Ofast.
+
+    Args:
+        model: name of a network of the zoo.
+        board: L4, F4 or F7.
+    """
+    if model.endswith(":float32"):
+        return Run(model, BOARDS[board], PLAIN, "gcc-Os", False)
+    return Run(model, BOARDS[board], PLAIN, "gcc-Ofast")
+
+
 def reference(model: str, board: str, fpu: bool | None = None) -> list[Run]:
-    """Builds of the reference kernels, of which any may have run.
+    """Builds of today's reference kernels, for configurations that name no flags.
 
     Args:
         model: name of a network of the zoo.
