@@ -54,8 +54,8 @@ _REMARKS = (
     "each family of operators, of the network, and of the board with this engine. Their orders "
     "here are therefore mostly of what was measured; how well factors tell a network or a board "
     "that was left out is on the other page.",
-    "The CY8CPROTO is stated to run at 150 MHz and priced at 100 MHz: Mbed OS, which its submitters "
-    "ran, sets that on this board, and HALE's published images hold the same words for its clock.",
+    "The CY8CPROTO is stated to run at 150 MHz and priced at 100 MHz: Mbed OS, which ran there, "
+    "sets that on this board, and HALE's published images hold the same words for its clock.",
     "Submissions under one name of a runtime differ where their firmware does: ONNC was submitted "
     "on Mbed OS and on Zephyr, X-CUBE-AI with one bank of flash and with two. One factor holds "
     "their mean.",
