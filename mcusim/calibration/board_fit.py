@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from mcusim.boards import half_width
 from mcusim.errors import InputError
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "conformal_half_width",
     "fit_time",
     "jacobian",
+    "keep_time",
     "unexplained",
 ]
 
@@ -43,6 +45,9 @@ PARAMETER_SETS = (
     ("time_scale", "constant_wait_scale"),
     ("time_scale", "fetch_wait_scale", "constant_wait_scale"),
 )
+#: What networks differ by from one another on a board, as a standard deviation of the logarithm:
+#: published networks left out, a 90 % interval of which is 1.645 times as wide.
+_BETWEEN_NETWORKS = half_width("latency", "network") / 1.645
 #: How well runs repeat, as a logarithm.
 REPEATABILITY = 0.02
 #: A parameter must then be known to half of a change that matters.
@@ -132,6 +137,10 @@ def fit_time(runs: Sequence[Run], start: Parameters, prior_half_width: float) ->
     sets the one with the smallest error on groups left out is taken, a larger one only where it
     takes a fifth of the error. ``left_out`` has each group left out of that choice as well.
 
+    What the runs say together moves the parameters, and what each says for itself does not: the
+    change is shrunk by the share of it that the scatter of the networks alone would make, as
+    :func:`_shrunk` does.
+
     Args:
         runs: at least one.
         start: parameters as they are.
@@ -141,7 +150,7 @@ def fit_time(runs: Sequence[Run], start: Parameters, prior_half_width: float) ->
         InputError: SciPy is not installed.
     """
     names = _identifiable(runs, start)
-    strangers = [unexplained(_residuals(runs, _solve(runs, start, n))) for n in names]
+    strangers = [unexplained(_residuals(runs, _least_squares(runs, start, n))) for n in names]
     outliers = set.intersection(*strangers)
     kept = [run for index, run in enumerate(runs) if index not in outliers]
     chosen = _choice(kept, start)
@@ -152,13 +161,10 @@ def fit_time(runs: Sequence[Run], start: Parameters, prior_half_width: float) ->
     left_out = None if alone else _left_out(runs, kept, start)
     half_width = prior_half_width
     if left_out is not None:
-        sizes: dict[Hashable, float] = {}
-        for run, residual in zip(runs, left_out, strict=True):
-            sizes[run.group] = max(sizes.get(run.group, 0.0), abs(residual))
-        half_width = conformal_half_width(list(sizes.values()), prior_half_width)
+        half_width = conformal_half_width(_by_group(runs, left_out), prior_half_width)
     return TimeFit(
         parameters,
-        chosen,
+        chosen if parameters != start else (),
         tuple(sorted(outliers)),
         tuple(residuals.tolist()),
         None if left_out is None else tuple(left_out.tolist()),
@@ -166,6 +172,22 @@ def fit_time(runs: Sequence[Run], start: Parameters, prior_half_width: float) ->
         None if left_out is None else _mean_size(np.delete(left_out, sorted(outliers))),
         half_width,
     )
+
+
+def keep_time(runs: Sequence[Run], start: Parameters, prior_half_width: float) -> TimeFit:
+    """Keep the parameters as they are, and tell how wrong they are: none of the runs was fitted.
+
+    Args:
+        runs: of two groups at least.
+        start: parameters as they are.
+        prior_half_width: of the logarithm's 90 % interval before the runs.
+    """
+    residuals = _residuals(runs, start)
+    outliers = tuple(sorted(unexplained(residuals)))
+    error = _mean_size(np.delete(residuals, outliers))
+    half_width = conformal_half_width(_by_group(runs, residuals), prior_half_width)
+    sizes = tuple(residuals.tolist())
+    return TimeFit(start, (), outliers, sizes, sizes, error, error, half_width)
 
 
 def conformal_half_width(sizes: Sequence[float], prior: float) -> float:
@@ -186,6 +208,14 @@ def conformal_half_width(sizes: Sequence[float], prior: float) -> float:
     largest = max(sizes)
     share = count / (count + 1) / _COVERAGE
     return max(largest, math.sqrt(share * largest**2 + (1 - share) * prior**2))
+
+
+def _by_group(runs: Sequence[Run], residuals: _Floats) -> list[float]:
+    """Size of the largest residual of each group."""
+    sizes: dict[Hashable, float] = {}
+    for run, residual in zip(runs, residuals.tolist(), strict=True):
+        sizes[run.group] = max(sizes.get(run.group, 0.0), abs(residual))
+    return list(sizes.values())
 
 
 def _cycles(runs: Sequence[Run], p: Parameters) -> _Floats:
@@ -233,6 +263,34 @@ def _identified(runs: Sequence[Run], start: Parameters, names: Sequence[str]) ->
 
 
 def _solve(runs: Sequence[Run], start: Parameters, names: Sequence[str]) -> Parameters:
+    return _shrunk(runs, start, _least_squares(runs, start, names), len(names))
+
+
+def _shrunk(runs: Sequence[Run], start: Parameters, found: Parameters, free: int) -> Parameters:
+    """Parameters between those of before and fitted ones, by how sure the runs are of a change.
+
+    Runs of n groups that scatter by ``s`` move the times by ``s sqrt(free / n)`` where there is
+    nothing to find. Of a change of the times up to that nothing is left, of one twice as large
+    all of it, and in between a share that rises: firm shrinkage (Gao and Bruce, 1997). Few
+    networks tell little of how they scatter: what published ones do counts as one more.
+    """
+    change = float(np.mean(np.log(_cycles(runs, found) / _cycles(runs, start)) ** 2))
+    if not change:
+        return found
+    residuals: dict[Hashable, list[float]] = {run.group: [] for run in runs}
+    for run, residual in zip(runs, _residuals(runs, found).tolist(), strict=True):
+        residuals[run.group].append(residual)
+    squares = [float(np.mean(each)) ** 2 for each in residuals.values()]
+    noise = (_BETWEEN_NETWORKS**2 + sum(squares)) / (1 + len(squares))
+    share = min(1.0, max(0.0, math.sqrt(len(squares) * change / (noise * free)) - 1.0))
+    moved = {
+        name: before + share * (getattr(found, name) - before)
+        for name, before in vars(start).items()
+    }
+    return Parameters(**moved)
+
+
+def _least_squares(runs: Sequence[Run], start: Parameters, names: Sequence[str]) -> Parameters:
     try:
         from scipy.optimize import least_squares
     except ImportError:

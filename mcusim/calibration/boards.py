@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mcusim.boards import Board, half_width, load_board
 from mcusim.calibration.bench_price import DEVICE, ExecutedBench
-from mcusim.calibration.board_fit import TimeFit, fit_time
+from mcusim.calibration.board_fit import TimeFit, fit_time, keep_time
 from mcusim.calibration.current_fit import CurrentFit, PoweredRun, fit_currents
 from mcusim.calibration.measurements import Measurement, MeasurementFile, read_measurements
 from mcusim.calibration.priced_measurements import (
@@ -28,6 +28,8 @@ __all__ = ["BoardCalibration", "CalibrationLine", "CurrentFit", "calibrate"]
 
 #: Two rows of the same run that are further apart, as a logarithm, contradict each other.
 _CONTRADICTORY = 0.15
+#: Mean size of errors over the half width of their 90 % interval, where they are normal.
+_MEAN_OVER_HALF_WIDTH = 0.485
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,8 @@ class BoardCalibration:
             f"base = {_quoted(base)}",
             f"calibrated = true    # {by}, {self.source.name}",
         ]
-        fitted = {
-            name: by if name in fit.fitted else "kept: the runs do not tell it"
-            for name in vars(fit.parameters)
-        }
+        kept = "kept: the runs do not tell it" if fit.fitted else "kept: the runs tell no better"
+        fitted = {name: by if name in fit.fitted else kept for name in vars(fit.parameters)}
         width = "the core's spread: one network"
         if fit.left_out:
             width = "runs left out, conformal"
@@ -107,7 +107,8 @@ class BoardCalibration:
             *_bounds(fit.half_width, width),
         ]
         if self.current and self.current.values:
-            energies = f"fitted to {self.current.runs} measured energies"
+            many = "energies" if self.current.runs > 1 else "energy"
+            energies = f"fitted to {self.current.runs} measured {many}"
             text += ["", "[power]"]
             text += [f"{k} = {v:.6g}    # {energies}" for k, v in self.current.values.items()]
             if "active_a_per_hz" in self.current.values:
@@ -159,8 +160,9 @@ class BoardCalibration:
             before = getattr(self.board.power, key)
             was = "unknown" if before is None else f"{before:.4g}"
             assert self.current is not None
+            energies = "1 energy" if (n := self.current.runs) == 1 else f"{n} energies"
             said.append(
-                f"fitted {key}: {was} -> {value:.4g}, from {self.current.runs} energies at "
+                f"fitted {key}: {was} -> {value:.4g}, from {energies} at "
                 f"{self.board.power.supply_v:g} V"
             )
         return (*said, *self.notes)
@@ -207,13 +209,18 @@ def calibrate(
         else PricedMeasurement.of(held, row, source.name, many)
         for row in rows
     ]
-    fit = fit_time([priced.run for priced in found], start, _half_width(held))
+    cycles = [priced.run for priced in found]
+    fit = fit_time(cycles, start, _half_width(held))
+    notes = []
+    if fit.is_worse and _is_confirmed(held, fit, rows):
+        notes.append(f"{_fit_is_worse(held, fit)}; the interval is what they are wrong by")
+        fit = keep_time(cycles, start, _half_width(held))
     if not many and fit.left_out:
         # What layers of one network are off by says little of another network.
         width = max(fit.half_width, half_width("latency", "network"))
         fit = replace(fit, half_width=width)
     lines = tuple(priced.line(fit, index, held, start) for index, priced in enumerate(found))
-    notes = [_outlier_note(source.name, lines[i]) for i in fit.outliers]
+    notes += [_outlier_note(source.name, lines[i]) for i in fit.outliers]
     notes += _contradictions(source.name, lines)
     current = _current(held, found)
     if current:
@@ -232,14 +239,28 @@ def _half(low: float, high: float) -> float:
     return math.log(high / low) / 2
 
 
+def _is_confirmed(board: Board, fit: TimeFit, rows: Sequence[Measurement]) -> bool:
+    """Whether the runs show that the board is right as it is, with software it was not fitted to.
+
+    Right is what is off by no more than published networks left out are.
+    """
+    held = board.calibration
+    news = not held or any(f"{row.runtime} {row.build}" not in held.software for row in rows)
+    return news and fit.error_before <= _MEAN_OVER_HALF_WIDTH * half_width("latency", "network")
+
+
+def _fit_is_worse(board: Board, fit: TimeFit) -> str:
+    assert fit.error_after is not None
+    return (
+        f"{board.name} keeps its parameters: fitted to the other networks, each network left "
+        f"out is wrong by {_percent(fit.error_after)} in the mean, and by "
+        f"{_percent(fit.error_before)} without a fit"
+    )
+
+
 def _refusal(board: Board, fit: TimeFit, lines: Sequence[CalibrationLine]) -> str:
     if fit.is_worse:
-        assert fit.error_after is not None
-        return (
-            f"{board.name} keeps its parameters: fitted to the other networks, each network left "
-            f"out is wrong by {_percent(fit.error_after)} in the mean, and by "
-            f"{_percent(fit.error_before)} without a fit"
-        )
+        return _fit_is_worse(board, fit)
     bounds = board.core.uncalibrated
     scale = math.exp(
         statistics.median(math.log(i.measurement.latency_s / i.before_s) for i in lines)

@@ -99,7 +99,7 @@ def test_promised_standard_errors_are_those_of_runs_that_repeat_within_two_perce
             replace(run_, measured=run_.measured * math.exp(0.02 * noise.standard_normal()))
             for run_ in runs
         ]
-        found = board_fit._solve(measured, start, names)
+        found = board_fit._least_squares(measured, start, names)
         fitted.append([getattr(found, name) for name in names])
     seen = np.std(fitted, axis=0)
     assert seen == pytest.approx(list(plan.standard_errors.values()), rel=0.25)

@@ -115,6 +115,31 @@ def test_a_fit_that_is_worse_on_networks_left_out_is_refused():
         found.toml()
 
 
+def test_a_board_that_is_right_is_kept_and_its_interval_becomes_narrower(tmp_path):
+    """Runs that scatter by 2 % around the prediction fit nothing, and they are not for nothing."""
+    factors = {("lenet-5", 120e6): 1.03, ("ds-cnn", 120e6): 0.99, ("ad-autoencoder", 120e6): 0.98}
+    runs = measured(load_board(BOARD), NETWORKS, (120e6,), factors)
+    found = calibrate(BOARD, runs)
+    assert not found.refused
+    assert not found.fit.fitted
+    path = tmp_path / "mine.toml"
+    path.write_text(found.toml(tmp_path))
+    mine, base = load_board(path), load_board(BOARD)
+    assert mine.calibration.time_scale == pytest.approx(base.core.uncalibrated.time_scale)
+    low = base.core.uncalibrated.measured_over_predicted_low
+    assert low < mine.calibration.measured_over_predicted_low < 0.98
+
+
+def test_a_fit_that_is_worse_is_not_taken_where_the_board_is_right(tmp_path):
+    """Each pair says what the others deny, and all are as near as published networks are."""
+    signs = (1.05, 1.05, 1.05, 1 / 1.06)
+    factors = {(name, 120e6): sign for name, sign in zip(NETWORKS, signs, strict=True)}
+    found = calibrate(BOARD, measured(load_board(BOARD), NETWORKS, (120e6,), factors))
+    assert not found.refused
+    assert not found.fit.fitted
+    assert "keeps its parameters: fitted to the other networks" in found.notes[0]
+
+
 @pytest.mark.parametrize(("factor", "unit"), [(1e3, "1e3"), (1e-3, "1e-3"), (1e6, "1e6")])
 def test_a_wrong_unit_is_named(factor, unit):
     runs = measured(load_board(BOARD), ("lenet-5",), (120e6,), {("lenet-5", 120e6): factor})

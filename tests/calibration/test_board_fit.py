@@ -41,3 +41,20 @@ def test_nine_of_ten_new_networks_lie_in_the_interval_and_nearer_than_before(cou
             before.append(abs(math.log(new.measured / cycles(new, STATED))))
     assert np.mean(inside) > 0.86
     assert np.mean(after) < 0.5 * np.mean(before)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_board_that_is_right_is_hardly_made_worse(count):
+    """Measured networks that scatter around what the file says are no reason to change it."""
+    rng = np.random.default_rng(count)
+    worse = []
+    for _ in range(40):
+        fit = fit_time(list(networks(rng, count, STATED, 0.03)), STATED, PRIOR)
+        new = list(networks(rng, 25, STATED, 0.03))
+        before, after = (
+            np.mean([abs(math.log(n.measured / cycles(n, p))) for n in new])
+            for p in (STATED, fit.parameters)
+        )
+        worse.append(0.0 if fit.is_worse else after - before)
+    assert np.mean(np.array(worse) > 0.01) < 0.08
+    assert np.mean(worse) < 0.002
