@@ -51,9 +51,9 @@ def test_layers_are_less_sure_than_their_network():
 
 
 def test_what_no_fit_has_seen_lies_within_its_interval():
-    """93 layers and networks timed elsewhere, on nine boards and five cores."""
+    """Layers and networks timed elsewhere, on boards of five cores."""
     found = measured_layers()
-    assert len(found) == 93
+    assert len(found) == 112
     assert sum(layer.low <= layer.cycles <= layer.high for layer in found) >= 0.86 * len(found)
 
 

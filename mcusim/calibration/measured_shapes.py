@@ -6,7 +6,9 @@ from collections.abc import Callable
 from functools import cache
 
 from mcusim.graph import Graph
+from mcusim.zoo import build, names
 from mcusim.zoo.builder import NetworkBuilder
+from mcusim.zoo.description import described, is_description
 from mcusim.zoo.quantization import quantized
 
 __all__ = ["measured_network"]
@@ -14,7 +16,16 @@ __all__ = ["measured_network"]
 
 @cache
 def measured_network(name: str) -> Graph:
-    """A network in int8, or in float32 where its name ends so; ranges do not change its cost."""
+    """A network in int8, or in float32 where its name ends so; ranges do not change its cost.
+
+    Args:
+        name: one of those below, of the zoo, or a network in a line, as
+            :func:`mcusim.zoo.description.described` takes it.
+    """
+    if name in names():
+        return build(name)
+    if is_description(name):
+        return described(name)
     shape, _, dtype = name.partition(" ")
     family, _, size = shape.partition(":")
     graph = _NETWORKS[family](name, size).graph()
