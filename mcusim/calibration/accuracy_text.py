@@ -142,6 +142,6 @@ all runs together likeliest. Found anew without each network, they leave one pai
 other way, by 2 %: resnet-8 with HALE of 2024 on the L4R5 and the CY8CPROTO. *Network unseen*
 leaves one of four networks out, and with it often the only one that shows a family: people who
 choose between these runtimes get an order of merit, not a time. *Board unseen* predicts a measured
-network on another board. In both, the scales of boards come from known software without that
+network on another board. In both, the scales of boards come from runs of CMSIS-NN without that
 network or board. HALE on the Cortex-M0+ has a factor of its own, from that board alone.
 """

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from mcusim.calibration.held_out import half_width
 from mcusim.calibration.joint_fit import JointFit, fit_jointly
-from mcusim.calibration.own_scales import COMPARED_WITH, alike, known_runs
+from mcusim.calibration.own_scales import COMPARED_WITH, known_runs
 from mcusim.calibration.priced_runs import PricedRun, price_run
 from mcusim.calibration.published import published_runs
 from mcusim.estimates import FAMILIES
@@ -141,7 +141,7 @@ class ClosedFit:
 
         Args:
             run: priced as CMSIS-NN.
-            scales: of boards and cores, by known software.
+            scales: of boards and cores, by the library that closed runtimes are compared with.
         """
         factors = self.factors(version_of(run), run.run.board, run.run.model).values()
         scale = scales.of(run.run.board, run.core).time_scale
@@ -171,8 +171,13 @@ def every_closed_run() -> tuple[PricedRun, ...]:
 
 @cache
 def without_closed() -> JointFit:
-    """Scales of boards and cores by known software alone: closed software shows its own here."""
-    return fit_jointly(known_runs(), (), alike())
+    """Scales of boards and cores by what closed runtimes are compared with."""
+    return fit_jointly(_of_library())
+
+
+def _of_library() -> list[PricedRun]:
+    """Known runs of that library alone: other software, closed or not, is another matter."""
+    return [p for p in known_runs() if p.run.runtime.partition("@")[0] == COMPARED_WITH[0]]
 
 
 def fit_closed(
@@ -182,7 +187,7 @@ def fit_closed(
 
     Args:
         runs: of closed runtimes, priced as CMSIS-NN.
-        scales: of boards and cores, by known software.
+        scales: of boards and cores, by the library that closed runtimes are compared with.
         effects: to fit.
     """
     places: dict[tuple[int, Hashable], slice] = {}
@@ -251,7 +256,7 @@ def _left_out(distance: str, group_of: Callable[[PricedRun], str]) -> list[Close
     found = []
     runs = every_closed_run()
     for group in dict.fromkeys(map(group_of, runs)):
-        scales = fit_jointly([p for p in known_runs() if group_of(p) != group], (), alike())
+        scales = fit_jointly([p for p in _of_library() if group_of(p) != group])
         seen = [p for p in runs if group_of(p) != group]
         fit, versions = fit_closed(seen, scales), set(map(version_of, seen))
         found += [

@@ -256,7 +256,7 @@ def _closed_runtimes() -> dict[str, Any]:
 
 
 def _share_of_shipped(board: str) -> float:
-    """A board's cycles with known software's scales over those with the scales that ship."""
+    """A board's cycles with the scales that factors were fitted to, over those that ship."""
     runs = [p for p in every_closed_run() if p.run.board == board]
     return statistics.geometric_mean(
         without_closed().of(board, p.core).time_scale
