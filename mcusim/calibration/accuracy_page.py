@@ -14,6 +14,7 @@ from pathlib import Path
 from mcusim.calibration.accuracy_tables import (
     closed_table,
     coverage_table,
+    elsewhere_table,
     energy_table,
     errors,
     fits_table,
@@ -95,9 +96,11 @@ def _lines() -> Iterator[str]:
     yield ROWS["intervals"]
     yield from coverage_table()
     yield ""
-    yield "## Layers and kernels alone"
+    yield "## Layers and networks that no fit has seen"
     yield ""
     yield ROWS["layers"]
+    yield from elsewhere_table()
+    yield ""
     yield from layers_table()
     yield ""
     yield "## Closed runtimes"

@@ -18,13 +18,14 @@ from mcusim.calibration.held_out import (
     held_out_latency,
     held_out_power,
 )
-from mcusim.calibration.measured_layers import measured_layers
+from mcusim.calibration.measured_layers import WHOLE, MeasuredLayer, measured_layers
 from mcusim.calibration.own_scales import board_fits, joint_fit, known_runs, log_error
 from mcusim.calibration.published import PublishedRun, published_runs
 
 __all__ = [
     "closed_table",
     "coverage_table",
+    "elsewhere_table",
     "energy_table",
     "errors",
     "fits_table",
@@ -156,7 +157,7 @@ def coverage_table() -> Iterator[str]:
 
 
 def layers_table() -> Iterator[str]:
-    """Every timed layer, which no fit has seen."""
+    """Every layer and network that no fit has seen."""
     rows = []
     for layer in measured_layers():
         inside = layer.low <= layer.cycles <= layer.high
@@ -166,6 +167,23 @@ def layers_table() -> Iterator[str]:
         rows.append([*cells, f"{layer.predicted:,.0f}", between, percent(layer.residual)])
     head = ("source", "priced as", "layer", "published cycles", "predicted", "90 %", "error")
     return table(head, rows, 4)
+
+
+def elsewhere_table() -> Iterator[str]:
+    """What no fit has seen, source by source: how many, median and mean errors, how many inside."""
+    by_source: dict[tuple[str, str, bool], list[MeasuredLayer]] = {}
+    for layer in measured_layers():
+        key = layer.source, layer.board, layer.operator == WHOLE
+        by_source.setdefault(key, []).append(layer)
+    rows = []
+    for (source, board, whole), of in by_source.items():
+        residuals = [layer.residual for layer in of]
+        inside = sum(layer.low <= layer.cycles <= layer.high for layer in of)
+        size = 100 * statistics.mean(abs(math.exp(-r) - 1) for r in residuals)
+        cells = [source, board, f"{len(of)} {'network' if whole else 'layer'}{'s' * (len(of) > 1)}"]
+        rows.append([*cells, percent(statistics.median(residuals)), f"{size:.1f} %", str(inside)])
+    head = ("source", "priced as", "what", "median error", "mean of their sizes", "inside 90 %")
+    return table(head, rows, 3)
 
 
 def closed_table() -> Iterator[str]:
