@@ -66,6 +66,7 @@ InstructionCycles: Any = create_model(
 
 
 _Share = Annotated[float, Field(ge=0, le=1)]
+_TAKEN = ("taken_conditional", "taken_unconditional")
 
 
 class Extra(Strict):
@@ -73,6 +74,8 @@ class Extra(Strict):
 
     Attributes:
         taken_branch_cycles: refill of the pipeline, for each branch, call or return taken.
+        unconditional_branch_cycles: the same of calls, returns and branches without a condition,
+            where a core predicts loops better than these; ``taken_branch_cycles`` when None.
         misaligned_access_cycles: each access of memory that a word takes beyond its first, where
             it begins at no multiple of four.
         load_register_cycles: each register of a load multiple.
@@ -92,6 +95,7 @@ class Extra(Strict):
     load_register_cycles: Annotated[float, Field(ge=0)]
     store_register_cycles: Annotated[float, Field(ge=0)]
     instruction_bytes: Annotated[float, Field(ge=2, le=4)]
+    unconditional_branch_cycles: Annotated[float, Field(ge=0)] | None = None
     paired_load_share: _Share | None = None
     dual_issue_share: _Share | None = None
     vector_share: _Share | None = None
@@ -165,6 +169,8 @@ class Core(Strict):
         for name in _SINGLE_LOADS:
             weight[name] = max(0.0, weight[name] - (extra.paired_load_share or 0.0))
         weight["taken_conditional"] = weight["taken_unconditional"] = extra.taken_branch_cycles
+        if extra.unconditional_branch_cycles is not None:
+            weight["taken_unconditional"] = extra.unconditional_branch_cycles
         weight["load_accesses"] = extra.load_register_cycles
         weight["store_accesses"] = extra.store_register_cycles
         # Accesses count every word moved; those of single and double transfers are already in the
@@ -173,6 +179,10 @@ class Core(Strict):
             kind = "load_accesses" if "load" in name else "store_accesses"
             weight[name] -= accesses * weight[kind]
         return np.array([weight[name] for name in FIELDS])
+
+    def refill_cycles_of(self, mix: InstructionMix) -> float:
+        """Those of :meth:`cycles_of` in which the pipeline refills behind branches."""
+        return sum(float(self.weights[FIELDS.index(name)]) * mix[name] for name in _TAKEN)
 
     def cycles_of(self, mix: InstructionMix) -> float:
         """Cycles that ``mix`` takes when no memory waits."""

@@ -81,7 +81,7 @@ def price(
     fetched = mix.total * extra.instruction_bytes
     code = traffic.code or CodeTraffic.tight(mix, extra.instruction_bytes)
     # While the pipeline refills after a branch, nothing is executed that reading ahead could hide.
-    straight = core - mix.taken_branches * extra.taken_branch_cycles
+    straight = core - board.core.refill_cycles_of(mix)
     fetch = _fetch_cycles(paths["code"], code, straight / fetched if fetched else 0.0)
     weights = paths["weights"]
     data = sum(_waits(weights, stream) for stream in traffic.constants) * weights.wait_cycles
