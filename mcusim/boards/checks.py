@@ -19,6 +19,8 @@ __all__ = ["Finding", "check", "numbers"]
 _CLOCK_HZ = (10_000, 10_000_000_000)
 #: Less and more for each Hz than any part draws: the number was meant in uA/MHz or mA.
 _ACTIVE_A_PER_HZ = (1e-12, 1e-8)
+#: More than any part draws whatever its clock: the number was meant in mA.
+_ACTIVE_A = 2.0
 _SUPPLY_V = (0.5, 60.0)
 #: More and less than any memory: the number was meant in another unit.
 _LATENCY_S = 0.1
@@ -30,6 +32,12 @@ _WAKE_S = 1.0
 _FLASH_BYTES, _RAM_BYTES = 4_096, 1_024
 #: More than any memory that code is executed from.
 _WAIT_STATES = 250
+#: Longer than any line of flash or cache: the number was meant in bits.
+_LINE_BYTES = 64
+#: More than any instruction takes, a division by software or a refill.
+_CYCLES, _EXTRA_CYCLES = 200, 30
+#: Comments that are no source.
+_NO_SOURCE = ("todo", "fixme", "tbd", "xxx", "?")
 #: Words that change what is predicted as numbers do.
 _CHOICES = ("icache_holds", "regulator", "measured_through")
 
@@ -100,7 +108,8 @@ def numbers(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, A
 def _without_source(file: BoardFile) -> Iterator[Finding]:
     for key, _ in numbers(file.board.model_dump()):
         origin = file.origins.get(key)
-        if origin is None or not origin.comment:
+        comment = origin.comment.lower() if origin else ""
+        if not comment or comment.startswith(_NO_SOURCE):
             yield _finding(file, key, "names no source; say behind it where it is from")
 
 
@@ -142,8 +151,13 @@ def _caches(board: Board) -> Iterator[tuple[str, str]]:
     for key in ("icache_bytes", "dcache_bytes"):
         if getattr(flash, key) >= flash.bytes:
             yield f"flash.{key}", f"is {getattr(flash, key):,}, as large as the flash"
+    line = flash.icache_line_bytes or flash.line_bytes
+    if 0 < flash.icache_bytes < line:
+        yield "flash.icache_bytes", f"is {flash.icache_bytes}, less than a line; 16 KB is 16_384"
     line = flash.dcache_line_bytes or flash.line_bytes
-    if flash.dcache_bytes % line:
+    if 0 < flash.dcache_bytes < line:
+        yield "flash.dcache_bytes", f"is {flash.dcache_bytes}, less than a line; 16 KB is 16_384"
+    elif flash.dcache_bytes % line:
         yield "flash.dcache_bytes", f"is no multiple of its lines of {line} bytes"
 
 
@@ -164,6 +178,20 @@ def _flash_line(board: Board) -> Iterator[tuple[str, str]]:
     line = board.flash.line_bytes
     if line & (line - 1):
         yield "flash.line_bytes", f"is {line}, no power of two"
+    for key in ("line_bytes", "icache_line_bytes", "dcache_line_bytes", "dcache_fill_bytes"):
+        size = getattr(board.flash, key) or 0
+        if size > _LINE_BYTES:
+            yield f"flash.{key}", f"is {size} bytes; 128 bits are 16"
+
+
+def _core(board: Board) -> Iterator[tuple[str, str]]:
+    """Instructions that take longer than any."""
+    for table, most in (("cycles", _CYCLES), ("extra", _EXTRA_CYCLES)):
+        for key, value in getattr(board.core, table).model_dump().items():
+            if value is not None and value > most:
+                own = key in board.core_overrides.get(table, {})
+                where = "core_overrides" if own else "core"
+                yield f"{where}.{table}.{key}", f"is {value:g} cycles, which no instruction takes"
 
 
 def _power(board: Board) -> Iterator[tuple[str, str]]:
@@ -171,6 +199,8 @@ def _power(board: Board) -> Iterator[tuple[str, str]]:
     if not _ACTIVE_A_PER_HZ[0] <= power.active_a_per_hz <= _ACTIVE_A_PER_HZ[1]:
         example = "100 uA/MHz is 1e-10"
         yield "power.active_a_per_hz", f"is {power.active_a_per_hz:g} A/Hz; {example}"
+    if power.active_a is not None and power.active_a > _ACTIVE_A:
+        yield "power.active_a", f"is {power.active_a:g} A; 5 mA is 5e-3"
     if not _SUPPLY_V[0] <= power.supply_v <= _SUPPLY_V[1]:
         yield "power.supply_v", f"is {power.supply_v:g} V, which supplies no board"
     if power.wake_s is not None and power.wake_s > _WAKE_S:
@@ -214,17 +244,24 @@ def _sizes(board: Board) -> Iterator[tuple[str, str]]:
         yield "ram.bytes", f"is {board.ram.bytes:,}, more than the {room:,} of the regions"
 
 
+def _name(board: Board) -> Iterator[tuple[str, str]]:
+    if not board.name.strip():
+        yield "name", "is empty"
+
+
 def _calibrated(board: Board) -> Iterator[tuple[str, str]]:
     if board.calibrated and board.calibration is None:
         yield "calibrated", "is true, and no table `calibration` says by which runs"
 
 
 _RULES: tuple[_Rule, ...] = (
+    _name,
     _calibrated,
     _clocks,
     _wait_states,
     _wait_states_below,
     _flash_line,
+    _core,
     _caches,
     _memories,
     _power,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ _CORES = ("board_models", "cores")
 _PERIPHERALS = ("board_models", "peripherals")
 _OVERRIDES = "core_overrides"
 _QUOTES = "\"'"
+_CURRENTS = ("active_a_per_hz", "active_a")
+_AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 
 
 @dataclass(frozen=True)
@@ -167,12 +170,24 @@ def _found(content: _Content, key: str, name: str, shipped: tuple[str, ...]) -> 
         raise BoardError(_at(content, key, f"names nothing: {error}")) from None
 
 
-def _read(path: Path, shipped: tuple[str, ...], below: tuple[Path, ...]) -> _Content:
-    """The values of a file over those of its base, with the place of each."""
+def _read(
+    path: Path,
+    shipped: tuple[str, ...],
+    below: tuple[Path, ...],
+    over: Mapping[str, Any] | None = None,
+) -> _Content:
+    """The values of a file over those of its base, with the place of each.
+
+    Args:
+        path: of the file.
+        shipped: folder of the files that come with mcusim.
+        below: files that inherit from this one.
+        over: what they say.
+    """
     try:
         if path.is_char_device():
             raise BoardError(f"{path}: is a device, not a .toml file")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows begin with a mark
         values = tomllib.loads(text)
     except FileNotFoundError:
         raise BoardError(f"{path}: there is no such file") from None
@@ -181,7 +196,7 @@ def _read(path: Path, shipped: tuple[str, ...], below: tuple[Path, ...]) -> _Con
     except UnicodeDecodeError:
         raise BoardError(f"{path}: is not a text file in UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        raise BoardError(f"{path}: is not TOML: {error}") from None
+        raise BoardError(_not_toml(path, str(error))) from None
     except RecursionError:
         raise BoardError(f"{path}: nests its values too deep") from None
     values.setdefault("name", path.stem)
@@ -191,24 +206,58 @@ def _read(path: Path, shipped: tuple[str, ...], below: tuple[Path, ...]) -> _Con
     own = path == data_path(*_BOARDS, path.name) and path.parent not in [b.parent for b in below]
     if own:
         fitted = fitted_values("boards", path.stem)
-        content = _Content(
-            str(path), _merged(values, fitted.values), content.origins | fitted.origins
-        )
+        others = _measured_otherwise(over or {}, values)
+        kept = {key: value for key, value in fitted.values.items() if key not in others}
+        places = {k: o for k, o in fitted.origins.items() if k.partition(".")[0] not in others}
+        content = _Content(str(path), _merged(values, kept), content.origins | places)
+    elif "calibration" in _measured_otherwise(over or {}, values) and "calibration" in values:
+        del values["calibration"]
+        values["calibrated"] = False
     base = content.values.pop("base", None)
     if base is None:
         return content
     if not isinstance(base, str):
         raise BoardError(_at(content, "base", "must be the name or the path of a file"))
     base_path = _found(content, "base", base, shipped)
+    if not base_path.exists():
+        raise BoardError(_at(content, "base", f"names {base}, and there is no such file"))
     if base_path.resolve() in [file.resolve() for file in (*below, path)]:
         raise BoardError(_at(content, "base", "leads back to this file"))
-    under = _read(base_path, shipped, (*below, path))
+    under = _read(base_path, shipped, (*below, path), _merged(content.values, over or {}))
     if "calibration" in content.values:
         under = _without_software(under)
     _forget_supply(under.values, content.values)
     return _Content(
         str(path), _merged(under.values, content.values), under.origins | content.origins
     )
+
+
+def _not_toml(path: Path, reason: str) -> str:
+    said = _AT_LINE.search(reason)
+    place, what = (f"{path}, line {said[1]}", reason[: said.start()]) if said else (path, reason)
+    return f"{place}: is not TOML: {what.strip()}"
+
+
+def _measured_otherwise(over: Mapping[str, Any], under: Mapping[str, Any]) -> tuple[str, ...]:
+    """What was fitted to another core, memory or current than those of the files above."""
+    core = _differs(over, under, "core") or _differs(over, under, "core_overrides")
+    memory = core or _differs(over, under, "flash", ("bytes",))
+    power = over.get("power")
+    current = core or (isinstance(power, dict) and any(key in power for key in _CURRENTS))
+    return (*(("calibrated", "calibration") if memory else ()), *(("power",) if current else ()))
+
+
+def _differs(
+    over: Mapping[str, Any], under: Mapping[str, Any], key: str, but: tuple[str, ...] = ()
+) -> bool:
+    """Whether a value, or any of a table's but some, is another one than below."""
+    if key not in over:
+        return False
+    one, other = over[key], under.get(key)
+    if not isinstance(one, dict):
+        return bool(one != other)
+    held = other if isinstance(other, dict) else {}
+    return any(value != held.get(name) for name, value in one.items() if name not in but)
 
 
 def _forget_supply(under: dict[str, Any], over: Mapping[str, Any]) -> None:
@@ -242,11 +291,29 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 def _validated(model: type[_Model], content: _Content, above: str = "") -> _Model:
     """The values as a model; ``above`` is what stands before their keys in the file."""
     try:
-        return model.model_validate(content.values)
+        found = model.model_validate(content.values)
     except ValidationError as error:
         # An unknown key explains the missing one that it was meant to be, so it comes first.
         details = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
         raise BoardError(_sentence(model, content, details, above)) from None
+    for key, given, held in _converted(content.values, found.model_dump()):
+        wish = "true or false" if isinstance(held, bool) else "a number"
+        raise BoardError(_at(content, above + key, f"must be {wish}, not {given!r}"))
+    return found
+
+
+def _converted(given: Any, held: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Words and truths that were read as numbers, and numbers as truths, with what they became."""
+    if isinstance(given, dict) and isinstance(held, dict):
+        for name in given.keys() & held.keys():
+            yield from _converted(given[name], held[name], f"{key}.{name}" if key else name)
+    elif isinstance(given, list) and isinstance(held, tuple):
+        for one, other in zip(given, held, strict=True):
+            yield from _converted(one, other, key)
+    elif type(given) is not type(held) and (
+        isinstance(given, bool | str) or (isinstance(held, bool) and isinstance(given, int | float))
+    ):
+        yield key, given, held
 
 
 def _sentence(model: type[BaseModel], content: _Content, error: ErrorDetails, above: str) -> str:
@@ -270,7 +337,9 @@ def _sentence(model: type[BaseModel], content: _Content, error: ErrorDetails, ab
         return _at(content, key, "is missing")
     if error["type"] == "value_error":
         return _said(content, key, str(error["ctx"]["error"]))
-    if error["type"] == "model_type":
+    if error["type"] == "too_short":
+        return _at(content, key, "must not be empty")
+    if error["type"] in ("model_type", "dict_type", "mapping_type"):
         return _at(content, key, f"must be a table, not {error['input']!r}")
     wish = error["msg"].replace("Input should be", "must be").partition(",")[0]
     return _at(content, key, f"{wish}, not {error['input']!r}")

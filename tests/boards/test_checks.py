@@ -42,6 +42,13 @@ def test_nothing_is_found_in_a_shipped_board(name):
         ("[flash]\nbytes = 1024 # manual\n", 3, "flash.bytes", "is 1,024; 512 KB is 524_288"),
         ("[flash]\nwait_states = [[12e7, 999]] # manual\n", 3, "flash.wait_states", "999 cycles"),
         ("[power]\nwake_s = 110 # us\n", 3, "power.wake_s", "is 110 s; 5 us is 5e-6"),
+        ("[flash]\nline_bytes = 128 # manual\n", 3, "flash.line_bytes", "128 bits are 16"),
+        ("[flash]\nicache_bytes = 8 # KB\n", 3, "flash.icache_bytes", "16 KB is 16_384"),
+        ("[power]\nactive_a = 5 # mA\n", 3, "power.active_a", "is 5 A; 5 mA is 5e-3"),
+        ("[core_overrides.cycles]\nload_word = 1900 # mine\n", 3,
+         "core_overrides.cycles.load_word", "is 1900 cycles"),
+        ("[clock]\ndefault_hz = 60_000_000 # TODO\n", 3, "clock.default_hz", "names no source"),
+        ("name = ''\n", 2, "name", "is empty"),
         ("calibrated = true # ours\n", 2, "calibrated", "no table `calibration`"),
     ],
 )  # fmt: skip

@@ -99,7 +99,13 @@ def test_a_board_is_laid_over_its_base(tmp_path):
         ("clock.min_hz = 90_000_000\n", "line 2: `clock.default_hz` is 80,000,000, and must"),
         ("[[flash]]\nbytes = 1\n", "line 2: `flash` must be a table, not ["),
         ("[calibration]\ntime_scal = 1.1\n", "did you mean `calibration.time_scale`?"),
-        ("calibrated = \n", "is not TOML: Invalid value (at line 2"),
+        ("flash.prefetch = 'yes'\n", "line 2: `flash.prefetch` must be true or false, not 'yes'"),
+        ("ram.bytes = '320'\n", "line 2: `ram.bytes` must be a number, not '320'"),
+        ("ram.bytes = true\n", "line 2: `ram.bytes` must be a number, not True"),
+        ("flash.wait_states = []\n", "line 2: `flash.wait_states` must not be empty"),
+        ("memory = 3\n", "line 2: `memory` must be a table, not 3"),
+        ("power = 3\n", "line 2: `power` must be a table, not 3"),
+        ("calibrated = \n", "line 2: is not TOML: Invalid value"),
     ],
 )  # fmt: skip
 def test_an_error_names_file_line_and_key(tmp_path, text, sentence):
@@ -138,3 +144,47 @@ def test_bases_that_lead_in_a_circle(tmp_path):
     path = write(tmp_path, 'base = "a.toml"\ncore = "cortex-m4"\n', "b.toml")
     with pytest.raises(BoardError, match="leads back to this file"):
         boards.load_board(path)
+
+
+def test_a_mark_at_the_beginning_is_no_error(tmp_path):
+    """Notepad saves UTF-8 with a byte order mark, and lines that end in two characters."""
+    path = tmp_path / "my-board.toml"
+    path.write_bytes(
+        b'\xef\xbb\xbfbase = "nucleo-l496zg"\r\n[clock]\r\ndefault_hz = 48_000_000\r\n'
+    )
+    assert boards.load_board(path).clock.default_hz == 48_000_000
+
+
+def test_a_base_that_is_not_there_is_told_where_it_is_named(tmp_path):
+    path = write(tmp_path, '# mine\nbase = "desk.toml"\n')
+    with pytest.raises(BoardError, match=r"line 2: `base` names desk\.toml, and there is no such"):
+        boards.load_board(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "calibrated", "power"),
+    [
+        ("[clock]\ndefault_hz = 48_000_000\n[flash]\nbytes = 524_288\n", True, True),
+        ('core = "cortex-m7"\n', False, False),
+        ("[flash]\nicache_bytes = 4_096\n", False, True),
+        ("[flash]\nprefetch = false\n", True, True),  # as the base has it
+        ("[core_overrides.cycles]\nload_word = 1.2\n", False, False),
+        ("[power]\nactive_a_per_hz = 3e-10\n", True, False),
+    ],
+)
+def test_what_was_fitted_to_another_core_memory_or_current_is_not_inherited(
+    tmp_path, text, calibrated, power
+):
+    """Runs on an L496 say nothing of an M7, nor of a cache that it does not have."""
+    base = boards.load_board("nucleo-l496zg")
+    assert base.calibrated
+    path = write(tmp_path, 'base = "nucleo-l496zg"\n' + text)
+    # Through a file between them as well.
+    for board in (
+        boards.load_board(path),
+        boards.load_board(write(tmp_path, 'base = "my-board.toml"\n', "other.toml")),
+    ):
+        assert board.calibrated == calibrated
+        assert board.calibration == (base.calibration if calibrated else None)
+        same = base.power.measured_over_predicted_low == board.power.measured_over_predicted_low
+        assert same == power
