@@ -133,20 +133,18 @@ Rows that stay wrong by more than 8 %, and boards that other boards do not tell,
   Counted binaries at -O3, replayed instruction by instruction through the 1-KiB cache of this
   chip, wait 0.01 to 0.2 cycles an instruction longer than is predicted, as code that is not
   executed lies between; those at -Os 0.02 less to 0.06 longer.
-
-- **int8 reference kernels on the F767** come out a third (lenet-5) and more than half (resnet-20)
-  too slow, board unseen. Their innermost loop is eight instructions, four of them loads of single
-  words or bytes, and takes five cycles where 8.3 are predicted: the Cortex-M7 issues two loads at
-  once when they lie in different banks, a multiplication beside either, and folds a predicted
-  branch (measured by github.com/jnk0le/random, pipeline cycle test); `cortex-m7.toml` takes a
-  cycle for each load and product and 1.5 for each branch, which suits CMSIS-NN and soft floats.
-  Half a cycle for a load, a product and a taken branch and 0.7 for the others bring all six runs
-  of this board within 18 %, four within 9 %.
-- **The same kernels on the F469** take 1.21 and 1.22 times the cycles of the L496, of which half
-  a tenth is predicted; with CMSIS-NN, and with soft floats (1.09), the two boards agree as
-  predicted. It is one binary, so that about four cycles are lost in each turn of an innermost loop
-  of 15 instructions, 46 bytes, with two branches not taken and one taken. What of the
-  accelerator does that is not known.
+- **int8 reference kernels on the F469** take 1.21 and 1.22 times the cycles of the L496. It is one
+  binary: the innermost loop for the Cortex-M4 is 15 instructions in 40 bytes, and where it lies in
+  lines of 16 is not known. Replayed at every place it takes 1.00 to 1.14 times the cycles: see
+  [boards](boards.md).
+- **lenet-5 in float32 without FPU** is given a digit of MNIST, whose pixels are zero but for one in
+  eight. Soft float multiplies zeros faster: the first convolution executes 5.6 million
+  instructions where 7.4 are predicted, as inputs are taken to hold no zeros; that is 6 % of the
+  network.
+- **CMSIS-NN of 2020 under Mbed OS** is counted as GCC 12.2.1 compiles it, and its firmware came
+  from GCC 9. Of lenet-5 and resnet-20 that makes 4.6 and 5.9 % more instructions for the
+  Cortex-M4 at -Ofast, 3.9 and 9.0 % for the M7, 2.1 and 3.5 % for the M4 at -Os; GCC 8 makes as
+  many. The factors of cores and boards hold what is left of it.
 
 What was wrong by 8 % and is not: on the F767 lenet-5 was priced low and resnet-20 high, until a
 SMLAD issued beside a load and a taken branch took 1.5 cycles. That is chosen by these two runs
