@@ -221,7 +221,7 @@ def calibrate(
         fit = replace(fit, half_width=width)
     lines = tuple(priced.line(fit, index, held, start) for index, priced in enumerate(found))
     notes += [_outlier_note(source.name, lines[i]) for i in fit.outliers]
-    notes += _contradictions(source.name, lines)
+    notes += [*_unusual(held, lines), *_contradictions(source.name, lines)]
     current = _current(held, found)
     if current:
         notes += [*_energy_notes(source.name, rows, current), *current.notes]
@@ -261,11 +261,14 @@ def _fit_is_worse(board: Board, fit: TimeFit) -> str:
 def _refusal(board: Board, fit: TimeFit, lines: Sequence[CalibrationLine]) -> str:
     if fit.is_worse:
         return _fit_is_worse(board, fit)
-    bounds = board.core.uncalibrated
-    scale = math.exp(
-        statistics.median(math.log(i.measurement.latency_s / i.before_s) for i in lines)
-    )
-    low, high = bounds.measured_over_predicted_low, bounds.measured_over_predicted_high
+    scale, low, high = _beside_core(board, lines)
+    if fit.error_after is not None and fit.error_after > _half_width(board):
+        return (
+            f"{board.name} keeps its parameters: fitted to the other networks, each network left "
+            f"out is still wrong by {_percent(fit.error_after)} in the mean, more than on a board "
+            "that nobody measured; one of the runs has another runtime, build, clock or unit than "
+            "its row says"
+        )
     if fit.error_after is None and not low <= scale <= high:
         return (
             f"{board.name} keeps its parameters: one network takes {scale:.3g} times what is "
@@ -273,6 +276,25 @@ def _refusal(board: Board, fit: TimeFit, lines: Sequence[CalibrationLine]) -> st
             "a wrong runtime, build or clock"
         )
     return ""
+
+
+def _beside_core(board: Board, lines: Sequence[CalibrationLine]) -> tuple[float, float, float]:
+    """Measured over predicted time, and the range of boards of its core that nobody measured."""
+    ratios = [math.log(line.measurement.latency_s / line.before_s) for line in lines]
+    bounds = board.core.uncalibrated
+    low, high = bounds.measured_over_predicted_low, bounds.measured_over_predicted_high
+    return math.exp(statistics.median(ratios)), low, high
+
+
+def _unusual(board: Board, lines: Sequence[CalibrationLine]) -> Iterator[str]:
+    """Runs that agree on what no measured board of the core was like."""
+    scale, low, high = _beside_core(board, lines)
+    if not low <= scale <= high:
+        yield (
+            f"the runs take {scale:.3g} times what is predicted, where boards of this core take "
+            f"{low:g} to {high:g} times: check that clock, wait states, caches and build are what "
+            "the rows and the board's file say"
+        )
 
 
 def _current(board: Board, found: Sequence[PricedMeasurement]) -> CurrentFit | None:

@@ -42,6 +42,8 @@ COLUMNS = (
     "inferences",
     "note",
 )
+#: Lower and higher supplies were meant in another unit.
+_SUPPLY_V = (0.5, 60.0)
 _HASHED_AT_ONCE = 1 << 20
 
 
@@ -248,15 +250,21 @@ def _check_header(file: str, names: tuple[str, ...] | list[str] | object) -> Non
                     f"{file}, line 1: cells are separated by ';', where ',' is read; save it with "
                     "commas between cells and a point in numbers"
                 )
-            close = difflib.get_close_matches(name, COLUMNS, n=1, cutoff=0.6)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(COLUMNS)}"
+            close = difflib.get_close_matches(name.lower(), COLUMNS, n=2, cutoff=0.75)
+            hint = (
+                f"did you mean {' or '.join(close)}?"
+                if close
+                else f"there are {', '.join(COLUMNS)}"
+            )
             raise InputError(f"{file}, line 1: {name!r} is not a column; {hint}")
         if found.count(name) > 1:
             raise InputError(f"{file}, line 1: column {name} stands twice")
     if "model" not in found:
         raise InputError(f"{file}, line 1: column model is missing")
     if not {"latency_s", "latency_ms", "trace"} & set(found):
-        raise InputError(f"{file}, line 1: column latency_s or latency_ms is missing")
+        alone = bool({"energy_j", "energy_mj"} & set(found))
+        why = "; an energy tells a current only beside its time" if alone else ""
+        raise InputError(f"{file}, line 1: column latency_s or latency_ms is missing{why}")
 
 
 def _row(
@@ -286,6 +294,8 @@ def _row(
         _number(where, "supply_v", row.get("supply_v", "")),
         weights=row.get("weights") or None,
     )
+    if told.supply_v is not None and not _SUPPLY_V[0] <= told.supply_v <= _SUPPLY_V[1]:
+        raise InputError(f"{where}, column supply_v: {told.supply_v:g} V supplies no board")
     if row.get("trace"):
         return _with_trace(path, told, row, recorded, notes)
     if math.isnan(told.latency_s):

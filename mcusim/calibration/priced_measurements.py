@@ -14,6 +14,7 @@ from mcusim.errors import InputError, McusimError
 from mcusim.estimates import Estimate, PartEstimate
 from mcusim.estimator import estimate
 from mcusim.models import load_model
+from mcusim.runtimes.closed import BUILD as CLOSED_BUILD
 
 __all__ = ["CalibrationLine", "PricedMeasurement", "start_parameters", "unscaled_board"]
 
@@ -55,12 +56,14 @@ class PricedMeasurement:
         run: the same in cycles, beside those predicted without any factor.
         clock_hz: clock of the core.
         macs: multiply-accumulates; 0 where the firmware was executed.
+        software: runtime and build, as estimates call them.
     """
 
     measurement: Measurement
     run: Run
     clock_hz: float
     macs: int
+    software: str
 
     @classmethod
     def of(cls, board: Board, row: Measurement, file: str, many: bool) -> PricedMeasurement:
@@ -100,7 +103,9 @@ class PricedMeasurement:
             sum(cause.fetch for cause in causes),
             sum(cause.data for cause in causes),
         )
-        priced = cls(row, run, found.clock_hz, macs)
+        # What comes compiled has no build.
+        software = found.runtime if found.build == CLOSED_BUILD else f"{row.runtime} {row.build}"
+        priced = cls(row, run, found.clock_hz, macs, software)
         priced.check_units(board, where)
         return priced
 
@@ -122,7 +127,7 @@ class PricedMeasurement:
             cause.fetch,
             cause.data,
         )
-        priced = cls(row, run, clock_hz, 0)
+        priced = cls(row, run, clock_hz, 0, f"{row.runtime} {row.build}")
         priced.check_units(board, row.place(file))
         return priced
 
@@ -148,7 +153,7 @@ class PricedMeasurement:
         left_out = fit.left_out[index] if fit.left_out else None
         return CalibrationLine(
             row,
-            f"{row.runtime} {row.build}",
+            self.software,
             self.clock_hz,
             self.macs,
             self.cycles(start) / self.clock_hz,

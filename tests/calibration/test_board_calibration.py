@@ -140,6 +140,34 @@ def test_a_fit_that_is_worse_is_not_taken_where_the_board_is_right(tmp_path):
     assert "keeps its parameters: fitted to the other networks" in found.notes[0]
 
 
+def test_two_runs_that_no_board_could_both_take_are_refused():
+    """One of them ten times too long, less than a wrong unit is; the fit halves the error."""
+    factors = {("lenet-5", 120e6): 13.0, ("ds-cnn", 120e6): 1.5}
+    runs = measured(load_board(BOARD), ("lenet-5", "ds-cnn"), (120e6,), factors)
+    found = calibrate(BOARD, runs)
+    assert found.fit.error_after < found.fit.error_before
+    assert "one of the runs has another runtime, build, clock or unit" in found.refused
+
+
+def test_runs_that_agree_on_a_board_unlike_others_of_its_core_are_taken_and_told():
+    found = calibrate(BOARD, measured(secret_board(1.9), clocks=(120e6,)))
+    assert found.fit.parameters.time_scale == pytest.approx(1.9, rel=0.02)
+    assert not found.refused
+    assert found.notes[0].startswith("the runs take 1.93 times what is predicted")
+
+
+def test_a_closed_runtime_is_measured_without_a_build(tmp_path):
+    board = load_board(BOARD)
+    rows = tuple(
+        Measurement(2, name, found.latency_s, "x-cube-ai")
+        for name in ("ds-cnn", "resnet-8")
+        if (found := mcusim.estimate(mcusim.load_model(name), board, "x-cube-ai"))
+    )
+    found = calibrate(BOARD, MeasurementFile("runs.csv", "0" * 64, rows))
+    newest = mcusim.estimate(mcusim.load_model("ds-cnn"), board, "x-cube-ai").runtime
+    assert {line.software for line in found.lines} == {newest}
+
+
 @pytest.mark.parametrize(("factor", "unit"), [(1e3, "1e3"), (1e-3, "1e-3"), (1e6, "1e6")])
 def test_a_wrong_unit_is_named(factor, unit):
     runs = measured(load_board(BOARD), ("lenet-5",), (120e6,), {("lenet-5", 120e6): factor})

@@ -44,6 +44,12 @@ def test_rows_are_read_in_seconds_joules_and_hertz(tmp_path):
         ("name,latency\n", "line 1: 'name' is not a column"),
         ("model\n", "line 1: column latency_s or latency_ms is missing"),
         ("model,latency_ms,latency_ms\n", "line 1: column latency_ms stands twice"),
+        ("model,energy_mj\n", "an energy tells a current only beside its time"),
+        ("model,latency_us\n", "did you mean latency_s or latency_ms?"),
+        (
+            "model,latency_ms,supply_v\nlenet-5,1,3300\n",
+            "column supply_v: 3300 V supplies no board",
+        ),
         ("model,latencyms\n", "line 1: 'latencyms' is not a column; did you mean latency_ms"),
         ("model,latency_s\n", "holds no measured run"),
         ("model,latency_s\nds-cnn,fast\n", "line 2, column latency_s: 'fast' is not a number"),
