@@ -23,6 +23,15 @@ __all__ = ["open_ppk2"]
 _FRAME = np.dtype([("current_ua", "<f4"), ("pins", "<u2")])
 _FRAMES_AT_ONCE = 1 << 19
 _PINS = 8
+#: What reading a damaged archive raises: its lengths may lead before its start, too.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    OSError,
+)
 _HIGH = 2
 #: Metadata is a few lines; more is no session.
 _MOST_METADATA_BYTES = 1 << 20
@@ -42,7 +51,7 @@ def open_ppk2(path: Path) -> Recording:
                 raise InputError(f"{path.name}: metadata.json in it is too long")
             metadata = json.loads(archive.read(about))
         rate_hz = float(metadata["metadata"]["samplesPerSecond"])
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
+    except _DAMAGED:
         raise InputError(f"{path.name}: is a damaged .ppk2 file") from None
     except (KeyError, TypeError, ValueError):
         raise InputError(
@@ -67,5 +76,5 @@ def _pieces(path: Path, rate_hz: float) -> Iterator[Samples]:
                     {f"D{i}": (frames["pins"] >> (2 * i)) & 3 == _HIGH for i in range(_PINS)},
                 )
                 start += frames.size
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
+    except _DAMAGED:
         raise InputError(f"{path.name}: is a damaged .ppk2 file") from None

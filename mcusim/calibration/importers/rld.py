@@ -54,7 +54,7 @@ def open_rld(path: Path, current: str | None = None) -> Recording:
     pins = [name for name, unit in units.items() if unit == "binary"]
     # Which of several voltages is the supply's, nothing says.
     voltage = voltages[0] if len(voltages) == 1 else None
-    return Recording(path.name, lambda: _pieces(data, chosen, voltage, pins))
+    return Recording(path.name, lambda: _pieces(path, data, chosen, voltage, pins))
 
 
 def _current(path: Path, found: list[str], wanted: str | None) -> str:
@@ -67,11 +67,20 @@ def _current(path: Path, found: list[str], wanted: str | None) -> str:
     return found[0]
 
 
-def _pieces(data: Any, current: str, voltage: str | None, pins: list[str]) -> Iterator[Samples]:
-    current_a = np.ravel(data.get_data([current])).astype(np.float64)
-    voltage_v = np.ravel(data.get_data([voltage])).astype(np.float64) if voltage else None
-    levels = {pin: np.ravel(data.get_data([pin])).astype(np.bool_) for pin in pins}
-    rate_hz = float(data.get_header()["sample_rate"])
+def _pieces(
+    path: Path, data: Any, current: str, voltage: str | None, pins: list[str]
+) -> Iterator[Samples]:
+    try:
+        current_a, *others = (
+            np.ravel(data.get_data([name])).astype(np.float64)
+            for name in (current, *([voltage] if voltage else []), *pins)
+        )
+        rate_hz = float(data.get_header()["sample_rate"])
+    except Exception as error:
+        # As above: scales of a damaged header overflow only where values are asked for.
+        raise InputError(f"{path.name}: is a damaged .rld file ({_sentence(error)})") from None
+    voltage_v = others.pop(0) if voltage else None
+    levels = {pin: values != 0 for pin, values in zip(pins, others, strict=True)}
     for start in range(0, current_a.size, _SAMPLES_AT_ONCE):
         part = slice(start, min(start + _SAMPLES_AT_ONCE, current_a.size))
         yield Samples(

@@ -3,6 +3,7 @@
 import gzip
 import json
 import subprocess
+import struct
 import sys
 import zipfile
 
@@ -301,6 +302,25 @@ def test_a_recording_that_is_cut_short_is_refused(tmp_path, name, write, share):
     path = write(tmp_path / name, SLOW)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(InputError, match=rf"{name}: is a damaged"):
+        measured(path)
+
+
+def test_a_session_whose_middle_is_missing_is_refused(tmp_path):
+    """The archive's directory then leads before its start."""
+    path = write_ppk2(tmp_path / "run.ppk2", SLOW)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 3] + content[len(content) // 3 + 200 :])
+    with pytest.raises(InputError, match="run.ppk2: is a damaged"):
+        measured(path)
+
+
+def test_a_scale_that_overflows_is_told_as_damage(tmp_path):
+    """RocketLogger's package reads such a header, and fails where values are asked for."""
+    path = write_rld_if_read(tmp_path / "run.rld", SLOW)
+    content = path.read_bytes()
+    pin = content.index(b"DI1") - 8  # the scale of the pin
+    path.write_bytes(content[:pin] + struct.pack("<i", 1000) + content[pin + 4 :])
+    with pytest.raises(InputError, match="run.rld: is a damaged"):
         measured(path)
 
 
