@@ -2,8 +2,8 @@
 
 import gzip
 import json
-import subprocess
 import struct
+import subprocess
 import sys
 import zipfile
 
@@ -310,7 +310,7 @@ def test_a_session_whose_middle_is_missing_is_refused(tmp_path):
     path = write_ppk2(tmp_path / "run.ppk2", SLOW)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 3] + content[len(content) // 3 + 200 :])
-    with pytest.raises(InputError, match="run.ppk2: is a damaged"):
+    with pytest.raises(InputError, match=r"run\.ppk2: is a damaged"):
         measured(path)
 
 
@@ -320,7 +320,7 @@ def test_a_scale_that_overflows_is_told_as_damage(tmp_path):
     content = path.read_bytes()
     pin = content.index(b"DI1") - 8  # the scale of the pin
     path.write_bytes(content[:pin] + struct.pack("<i", 1000) + content[pin + 4 :])
-    with pytest.raises(InputError, match="run.rld: is a damaged"):
+    with pytest.raises(InputError, match=r"run\.rld: is a damaged"):
         measured(path)
 
 
