@@ -15,19 +15,23 @@ KWS, IC, AD, VWW = (
 #: Network, board, runtime, build, measured ms: MLPerf Tiny v0.5 closed/reference and v1.0 OctoML;
 #: Heim et al., tables 5.8 and 5.9. The last column is measured over predicted.
 KNOWN = [
-    (KWS, "nucleo-l4r5zi", "cmsis-nn@2020", "gcc-Os", 181.9174, 1.00),
-    (IC, "nucleo-l4r5zi", "cmsis-nn@2020", "gcc-Os", 704.2254, 1.03),
-    (AD, "nucleo-l4r5zi", "cmsis-nn@2020", "gcc-Os", 10.0516, 1.01),
-    (VWW, "nucleo-l4r5zi", "cmsis-nn@2020", "gcc-Os", 600.6006, 0.94),
+    (KWS, "nucleo-l4r5zi", "cmsis-nn@2020", "gcc-Os", 181.9174, 0.99),
+    (IC, "nucleo-l4r5zi", "cmsis-nn@2020", "gcc-Os", 704.2254, 1.07),
+    (AD, "nucleo-l4r5zi", "cmsis-nn@2020", "gcc-Os", 10.0516, 1.03),
+    (VWW, "nucleo-l4r5zi", "cmsis-nn@2020", "gcc-Os", 600.6006, 0.95),
     (KWS, "nucleo-l4r5zi", "cmsis-nn@2022", "gcc-O3", 99.8104, 1.07),
-    (IC, "nucleo-l4r5zi", "cmsis-nn@2022", "gcc-O3", 389.5598, 0.97),
-    (AD, "nucleo-l4r5zi", "cmsis-nn@2022", "gcc-O3", 8.6050, 1.05),
-    (LENET, "nucleo-l496zg", "cmsis-nn@2020", "gcc-Ofast", 36.39, 0.98),
-    (RESNET, "nucleo-l496zg", "cmsis-nn@2020", "gcc-Ofast", 2217.01, 1.02),
-    (LENET, "disco-f469ni", "cmsis-nn@2020", "gcc-Ofast", 16.11, 0.96),
-    (RESNET, "disco-f469ni", "cmsis-nn@2020", "gcc-Ofast", 984.32, 1.02),
-    (LENET, "nucleo-f767zi", "cmsis-nn@2020", "gcc-Ofast", 8.05, 0.98),
+    (IC, "nucleo-l4r5zi", "cmsis-nn@2022", "gcc-O3", 389.5598, 0.98),
+    (AD, "nucleo-l4r5zi", "cmsis-nn@2022", "gcc-O3", 8.6050, 1.09),
+    (LENET, "nucleo-l496zg", "cmsis-nn@2020", "gcc-Ofast", 36.39, 1.06),
+    (RESNET, "nucleo-l496zg", "cmsis-nn@2020", "gcc-Ofast", 2217.01, 1.07),
+    (LENET, "disco-f469ni", "cmsis-nn@2020", "gcc-Ofast", 16.11, 1.03),
+    (RESNET, "disco-f469ni", "cmsis-nn@2020", "gcc-Ofast", 984.32, 1.06),
+    (LENET, "nucleo-f767zi", "cmsis-nn@2020", "gcc-Ofast", 8.05, 1.03),
     (RESNET, "nucleo-f767zi", "cmsis-nn@2020", "gcc-Ofast", 449.3, 0.98),
+    (LENET, "nucleo-l496zg", "tflm@2020", "gcc-Ofast", 120.7, 1.00),
+    (RESNET, "nucleo-l496zg", "tflm@2020", "gcc-Ofast", 12_088.5, 1.03),
+    (LENET, "nucleo-f767zi", "tflm@2020", "gcc-Ofast", 17.9, 1.03),
+    (RESNET, "nucleo-f767zi", "tflm@2020", "gcc-Ofast", 1119.8, 0.94),
 ]
 
 
@@ -42,18 +46,20 @@ def test_a_board_from_its_manuals_is_within_ten_percent(
     model, board, runtime, build, milliseconds, ratio
 ):
     found = milliseconds / 1e3 / predicted(model, board, runtime, build).latency_s
-    assert 0.93 < found < 1.11
+    assert 0.9 < found < 1.1
     assert found == pytest.approx(ratio, abs=0.03), "docs/boards.md says otherwise"
 
 
 @needs_shared
 def test_an_f469_takes_more_cycles_than_an_l496_for_reference_kernels_alone():
-    """Heim et al., table 5.8: 1.22 and 1.21 times with reference kernels, 1.00 with CMSIS-NN."""
+    """Heim et al., table 5.8: 1.21 and 1.20 times with reference kernels, 0.98 and 1.00 without.
+
+    Of a sixth and more, a third is predicted: docs/boards.md says what is known of the rest.
+    """
     for model in (LENET, RESNET):
-        ratios = [
+        reference, library = (
             predicted(model, "disco-f469ni", *software).cycles
             / predicted(model, "nucleo-l496zg", *software).cycles
-            for software in (("tflm", "gcc-Os"), ("cmsis-nn@2020", "gcc-Ofast"))
-        ]
-        assert ratios[0] > 1.05
-        assert ratios[1] < 1.04 < ratios[0]
+            for software in (("tflm@2020", "gcc-Ofast"), ("cmsis-nn@2020", "gcc-Ofast"))
+        )
+        assert library < 1.03 < reference < 1.21

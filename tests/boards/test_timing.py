@@ -12,10 +12,7 @@ from tests.shared import SHARED, needs_shared
 
 def stated(name):
     """A board as manuals state it, without what was fitted to measured runs."""
-    board = load_board(name)
-    plain = board.core.uncalibrated.model_copy(update={"time_scale": 1.0})
-    core = board.core.model_copy(update={"uncalibrated": plain})
-    return board.model_copy(update={"core": core, "calibrated": False, "calibration": None})
+    return load_board(name).unscaled
 
 
 @pytest.mark.parametrize(
