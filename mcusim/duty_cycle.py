@@ -87,8 +87,8 @@ def duty_cycle(
         Average power and current, and the battery's life.
 
     Raises:
-        InputError: one inference takes longer than the period, a number is not positive, or the
-            board's file does not know the current at rest.
+        InputError: one inference takes longer than the period, a number is not positive, the
+            board's file does not know the current at rest, or that is more than computing takes.
     """
     board, power = estimate.board, estimate.board.power
     for name, value in (("a period", period_s), ("a battery's charge", battery_ah)):
@@ -102,6 +102,11 @@ def duty_cycle(
     if rest_w is None:
         key = "power.sleep_a" if name == "sleep" else "power.idle_a_per_hz"
         raise InputError(f"{board.name}: its current in {name} is not known; give `{key}`")
+    active_a = power.active_w(estimate.clock_hz) / power.supply_v
+    if rest_a is not None and rest_a >= active_a:
+        raise InputError(
+            f"{board.name} draws {active_a:.3g} A while computing: it does not rest at {rest_a:g} A"
+        )
     wake_s = (power.wake_s or 0.0) if name == "sleep" else 0.0
     active_s = estimate.latency_s + wake_s
     if active_s > period_s:

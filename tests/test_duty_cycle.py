@@ -77,3 +77,11 @@ def test_the_command_takes_supply_and_placement(tmp_path):
     }
     causes = [layer["cycles_by_cause"] for layer in found["layers"]]
     assert sum(cause["fetch"] + cause["data"] for cause in causes) == 0
+
+
+def test_a_board_that_draws_more_at_rest_than_computing_is_refused():
+    """Five amperes were five microamperes; the interval of the battery's life stood on its head."""
+    with pytest.raises(
+        InputError, match=r"draws 0\.012\d* A while computing: it does not rest at 5"
+    ):
+        duty_cycle(ESTIMATE, 10.0, battery_ah=1.0, rest_a=5.0)
