@@ -16,6 +16,7 @@ from mcusim.boards import (
     widened,
     without_fpu,
 )
+from mcusim.boards.bounds import Range
 from mcusim.closed_estimates import by_factor, nothing_known
 from mcusim.errors import InputError, ModelError
 from mcusim.estimates import (
@@ -187,7 +188,7 @@ def _closed(
     layers = tuple(by_factor(layer, closed, factors) for layer in priced)
     latency_s = sum(layer.latency_s for layer in layers)
     energy_j = sum(layer.energy_j for layer in layers)
-    time = math.exp(-width), math.exp(width)
+    time, elsewhere = _closed_range(board, closed, width, dominant_family(layers))
     energy = widened(time, Bounds.of(board, closed.name, dominant_family(layers)).power)
     return Estimate(
         graph.name,
@@ -206,8 +207,26 @@ def _closed(
         (latency_s * time[0], latency_s * time[1]),
         (energy_j * energy[0], energy_j * energy[1]),
         None,
-        (closed.warning,),
+        (closed.warning, *elsewhere),
     )
+
+
+def _closed_range(
+    board: Board, closed: ClosedRuntime, width: float, family: str
+) -> tuple[Range, tuple[str, ...]]:
+    """Interval of a closed runtime's time, and what is said where it was not measured."""
+    time = math.exp(-width), math.exp(width)
+    if board.name in closed.boards:
+        return time, ()
+    fitted = board.calibration
+    if fitted and closed.name in fitted.software:
+        return Bounds.of(board, closed.name, family).time, ()
+    # A factor over what is predicted is known no better than that.
+    low, high = Bounds.of(board, " ".join(closed.compared_with), family).time
+    said = f"{closed.name} was not measured on {board.name}: its factors are those of other boards"
+    if not board.calibrated:
+        said += ", and no measured run of this one has been fitted"
+    return (min(time[0], low), max(time[1], high)), (said,)
 
 
 def rounds_once(runtime: str, build: str) -> bool:

@@ -104,7 +104,7 @@ def summary_lines(estimate: Estimate) -> list[str]:
     return [
         *time,
         _ram_line(estimate),
-        f"flash     {_against(estimate.flash_bytes, board.flash.bytes)}: {_parts(estimate.flash)}",
+        _flash_line(estimate),
         *(
             (
                 f"start-up  {milli(startup, 3)} ms once: construction "
@@ -146,9 +146,14 @@ def _ram_line(estimate: Estimate) -> str:
             f"{_parts(estimate.static_ram)}; stack on top"
         )
     return (
-        f"RAM       {_against(estimate.ram_bytes, estimate.board.ram.bytes)}: "
-        f"tensor arena {estimate.arena_bytes:,}, {_parts(estimate.static_ram)}; stack on top"
+        f"RAM       {_against(estimate.ram_bytes, estimate.board.ram.bytes)}: tensor arena "
+        f"{estimate.arena_bytes:,} (exact), {_parts(estimate.static_ram)}; stack on top"
     )
+
+
+def _flash_line(estimate: Estimate) -> str:
+    used = _against(estimate.flash_bytes, estimate.board.flash.bytes, estimate.flash_interval_bytes)
+    return f"flash     {used}: {_parts(estimate.flash)}"
 
 
 def dominant_lines(estimate: Estimate) -> list[str]:
@@ -234,9 +239,10 @@ def _parts(parts: Sequence[FlashPart | RamPart]) -> str:
     return ", ".join(f"{name} {size:,}" for name, size in sizes.items())
 
 
-def _against(used: int, held: int) -> str:
+def _against(used: int, held: int, bounds: tuple[int, int] | None = None) -> str:
     fits = "" if used <= held else ", DOES NOT FIT"
-    return f"{used:,} of {held:,} bytes ({100 * used / held:.1f} %{fits})"
+    share = f"{used:,} of {held:,} bytes ({100 * used / held:.1f} %{fits})"
+    return f"{share}, 90 %: {bounds[0]:,} to {bounds[1]:,}" if bounds else share
 
 
 def _fitting(rows: Sequence[Sequence[str]], width: int | None) -> list[int]:

@@ -99,9 +99,14 @@ def _markdown(estimate: Estimate, cycle: DutyCycle | None) -> Iterator[str]:
     yield "|---|--:|--:|"
     yield f"| latency | {milli(estimate.latency_s)} ms | {low} to {high} ms |"
     yield f"| energy | {milli(estimate.energy_j, 3)} mJ | {low_mj} to {high_mj} mJ |"
-    ram = "unknown" if estimate.ram_bytes is None else f"{estimate.ram_bytes:,} bytes"
-    yield f"| RAM | {ram} | of {board.ram.bytes:,} |"
-    yield f"| flash | {estimate.flash_bytes:,} bytes | of {board.flash.bytes:,} |"
+    ram, arena = "unknown", ""
+    if estimate.ram_bytes is not None:
+        ram = f"{estimate.ram_bytes:,} bytes of {board.ram.bytes:,}"
+        arena = f"tensor arena exactly {estimate.arena_bytes:,}"
+    yield f"| RAM | {ram} | {arena} |"
+    program = estimate.flash_interval_bytes
+    between = f"{program[0]:,} to {program[1]:,} bytes" if program else ""
+    yield f"| flash | {estimate.flash_bytes:,} bytes of {board.flash.bytes:,} | {between} |"
     yield ""
     if cycle is not None:
         yield "; ".join(duty_cycle_sentences(cycle, estimate))

@@ -66,3 +66,18 @@ def test_nothing_is_computed_and_no_build_is_taken():
         mcusim.Interpreter(model, runtime="hale@2024")
     with pytest.raises(InputError, match="comes compiled"):
         mcusim.estimate(model, mcusim.load_board("nucleo-l4r5zi"), "hale", "gcc-Os")
+
+
+def test_a_board_where_a_closed_runtime_was_not_measured_is_told_and_no_surer_than_its_base():
+    graph, name = mcusim.load_model("ds-cnn"), "nucleo-f429zi"
+    board = mcusim.load_board(name)
+    assert name not in closed_runtime("x-cube-ai", "m4").boards
+    found = mcusim.estimate(graph, board, "x-cube-ai")
+    base = mcusim.estimate(graph, board, "cmsis-nn")
+    assert any("was not measured on nucleo-f429zi" in said for said in found.warnings)
+    assert "was not measured on nucleo-f429zi" in " ".join(found.to_dict()["warnings"])
+    low, high = (bound / found.latency_s for bound in found.latency_interval_s)
+    assert low <= base.board.core.uncalibrated.measured_over_predicted_low
+    assert high >= base.board.core.uncalibrated.measured_over_predicted_high
+    measured = mcusim.estimate(graph, mcusim.load_board("nucleo-l4r5zi"), "x-cube-ai")
+    assert not any("was not measured on" in said for said in measured.warnings)
