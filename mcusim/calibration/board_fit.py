@@ -18,12 +18,14 @@ from mcusim.errors import InputError
 
 __all__ = [
     "LEAST_SINGULAR_VALUE",
+    "MEAN_OVER_HALF_WIDTH",
     "PARAMETER_SETS",
     "REPEATABILITY",
     "Parameters",
     "Run",
     "TimeFit",
     "conformal_half_width",
+    "firm_share",
     "fit_time",
     "jacobian",
     "keep_time",
@@ -48,6 +50,8 @@ PARAMETER_SETS = (
 #: What networks differ by from one another on a board, as a standard deviation of the logarithm:
 #: published networks left out, a 90 % interval of which is 1.645 times as wide.
 _BETWEEN_NETWORKS = half_width("latency", "network") / 1.645
+#: Mean size of errors over the half width of their 90 % interval, where they are normal.
+MEAN_OVER_HALF_WIDTH = 0.485
 #: How well runs repeat, as a logarithm.
 REPEATABILITY = 0.02
 #: A parameter must then be known to half of a change that matters.
@@ -139,7 +143,7 @@ def fit_time(runs: Sequence[Run], start: Parameters, prior_half_width: float) ->
 
     What the runs say together moves the parameters, and what each says for itself does not: the
     change is shrunk by the share of it that the scatter of the networks alone would make, as
-    :func:`_shrunk` does.
+    :func:`firm_share` says.
 
     Args:
         runs: at least one.
@@ -267,27 +271,40 @@ def _solve(runs: Sequence[Run], start: Parameters, names: Sequence[str]) -> Para
 
 
 def _shrunk(runs: Sequence[Run], start: Parameters, found: Parameters, free: int) -> Parameters:
-    """Parameters between those of before and fitted ones, by how sure the runs are of a change.
-
-    Runs of n groups that scatter by ``s`` move the times by ``s sqrt(free / n)`` where there is
-    nothing to find. Of a change of the times up to that nothing is left, of one twice as large
-    all of it, and in between a share that rises: firm shrinkage (Gao and Bruce, 1997). Few
-    networks tell little of how they scatter: what published ones do counts as one more.
-    """
+    """Parameters between those of before and fitted ones, by how sure the runs are of a change."""
     change = float(np.mean(np.log(_cycles(runs, found) / _cycles(runs, start)) ** 2))
-    if not change:
-        return found
     residuals: dict[Hashable, list[float]] = {run.group: [] for run in runs}
     for run, residual in zip(runs, _residuals(runs, found).tolist(), strict=True):
         residuals[run.group].append(residual)
-    squares = [float(np.mean(each)) ** 2 for each in residuals.values()]
-    noise = (_BETWEEN_NETWORKS**2 + sum(squares)) / (1 + len(squares))
-    share = min(1.0, max(0.0, math.sqrt(len(squares) * change / (noise * free)) - 1.0))
+    scatter = [float(np.mean(each)) for each in residuals.values()]
+    share = firm_share(math.sqrt(change), scatter, _BETWEEN_NETWORKS, free)
     moved = {
         name: before + share * (getattr(found, name) - before)
         for name, before in vars(start).items()
     }
     return Parameters(**moved)
+
+
+def firm_share(change: float, scatter: Sequence[float], between: float, free: int = 1) -> float:
+    """Share of a fitted change that is made: all of one that chance would not make.
+
+    Networks that scatter by ``s`` move a fit by ``s sqrt(free / n)`` where there is nothing to
+    find. Of a change up to that nothing is left, of one twice as large all of it, and in between
+    a share that rises: firm shrinkage (Gao and Bruce, 1997). Few networks tell little of how they
+    scatter: what published ones do counts as one more.
+
+    Args:
+        change: of what was measured, as a logarithm.
+        scatter: residual of each network under the fit.
+        between: what networks differ by from one another, as a standard deviation.
+        free: parameters that were fitted.
+
+    Returns:
+        0 to 1.
+    """
+    count = len(scatter)
+    noise = (between**2 + sum(residual**2 for residual in scatter)) / (1 + count)
+    return min(1.0, max(0.0, abs(change) / math.sqrt(noise * free / count) - 1.0))
 
 
 def _least_squares(runs: Sequence[Run], start: Parameters, names: Sequence[str]) -> Parameters:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mcusim.boards import Board, half_width, load_board
 from mcusim.calibration.bench_price import DEVICE, ExecutedBench
-from mcusim.calibration.board_fit import TimeFit, fit_time, keep_time
+from mcusim.calibration.board_fit import MEAN_OVER_HALF_WIDTH, TimeFit, fit_time, keep_time
 from mcusim.calibration.current_fit import CurrentFit, PoweredRun, fit_currents
 from mcusim.calibration.measurements import Measurement, MeasurementFile, read_measurements
 from mcusim.calibration.priced_measurements import (
@@ -28,8 +28,6 @@ __all__ = ["BoardCalibration", "CalibrationLine", "CurrentFit", "calibrate"]
 
 #: Two rows of the same run that are further apart, as a logarithm, contradict each other.
 _CONTRADICTORY = 0.15
-#: Mean size of errors over the half width of their 90 % interval, where they are normal.
-_MEAN_OVER_HALF_WIDTH = 0.485
 
 
 @dataclass(frozen=True)
@@ -161,10 +159,11 @@ class BoardCalibration:
             was = "unknown" if before is None else f"{before:.4g}"
             assert self.current is not None
             energies = "1 energy" if (n := self.current.runs) == 1 else f"{n} energies"
-            said.append(
-                f"fitted {key}: {was} -> {value:.4g}, from {energies} at "
-                f"{self.board.power.supply_v:g} V"
-            )
+            volts = f"{self.board.power.supply_v:g} V"
+            if value == before:
+                said.append(f"kept {key}: {was}, by {energies} at {volts}")
+            else:
+                said.append(f"fitted {key}: {was} -> {value:.4g}, from {energies} at {volts}")
         return (*said, *self.notes)
 
 
@@ -246,7 +245,7 @@ def _is_confirmed(board: Board, fit: TimeFit, rows: Sequence[Measurement]) -> bo
     """
     held = board.calibration
     news = not held or any(f"{row.runtime} {row.build}" not in held.software for row in rows)
-    return news and fit.error_before <= _MEAN_OVER_HALF_WIDTH * half_width("latency", "network")
+    return news and fit.error_before <= MEAN_OVER_HALF_WIDTH * half_width("latency", "network")
 
 
 def _fit_is_worse(board: Board, fit: TimeFit) -> str:

@@ -9,11 +9,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mcusim.boards import Power
-from mcusim.calibration.board_fit import conformal_half_width, unexplained
+from mcusim.boards import Power, half_width
+from mcusim.calibration.board_fit import (
+    MEAN_OVER_HALF_WIDTH,
+    conformal_half_width,
+    firm_share,
+    unexplained,
+)
 
 __all__ = ["CurrentFit", "PoweredRun", "fit_currents"]
 
+#: What power differs by from one network to another on a board, as a standard deviation of the
+#: logarithm: published networks left out.
+_BETWEEN_NETWORKS = half_width("power", "network") / 1.645
 #: Clocks that are this far apart tell the part of the current that does not depend on them.
 _APART = 1.5
 #: Two parts must take this share of the error on networks left out.
@@ -91,26 +99,31 @@ def fit_currents(power: Power, runs: Sequence[PoweredRun], half_width: float) ->
         half_width: of the logarithm's 90 % interval of active power, before any run.
 
     Returns:
-        The fit; without a value where networks left out speak against it.
+        The fit; without a value where networks left out speak against it, and with the one of
+        before where the board was as near to the energies as published networks are.
     """
     before = _Active(power.active_a or 0.0, power.active_a_per_hz)
     fitted, values, notes = _factor(power, runs, before), {}, []
+    is_right = False
     if len({run.group for run in runs}) > 1:
         sizes = _left_out(power, runs, before, _factor)
         if _has_clocks(runs):
             by_clock = _left_out(power, runs, before, _line)
             if statistics.fmean(by_clock) < (1 - _WORTH) * statistics.fmean(sizes):
                 fitted, sizes = _line(power, runs, before), by_clock
-        kept = statistics.fmean(_by_group(power, runs, before).values())
+        as_it_was = list(_by_group(power, runs, before).values())
+        kept = statistics.fmean(as_it_was)
         if statistics.fmean(sizes) > kept + 1e-9:
             notes.append(
                 "active_a_per_hz is kept: fitted to the other networks, energies left out are "
                 f"wrong by {_percent(statistics.fmean(sizes))}, without a fit by {_percent(kept)}"
             )
             fitted = before
-        else:
+            is_right = kept <= MEAN_OVER_HALF_WIDTH * 1.645 * _BETWEEN_NETWORKS
+            sizes = as_it_was if is_right else []
+        if sizes:
             half_width = conformal_half_width(sizes, half_width)
-    if not notes:
+    if not notes or is_right:
         values["active_a_per_hz"] = fitted.active_a_per_hz
         if fitted.active_a or power.active_a:
             values["active_a"] = fitted.active_a
@@ -127,8 +140,16 @@ def _current(power: Power, run: PoweredRun) -> float:
 
 
 def _factor(power: Power, runs: Sequence[PoweredRun], before: _Active) -> _Active:
-    """Both parts by one factor."""
-    factor = math.exp(statistics.median(before.log_ratio(power, run) for run in runs))
+    """Both parts by one factor, no further than what networks differ by allows."""
+    ratios = [before.log_ratio(power, run) for run in runs]
+    middle = statistics.median(ratios)
+    strangers = unexplained(np.array(ratios))
+    groups: dict[Hashable, list[float]] = {}
+    for index, (run, ratio) in enumerate(zip(runs, ratios, strict=True)):
+        if index not in strangers:
+            groups.setdefault(run.group, []).append(ratio - middle)
+    scatter = [statistics.fmean(each) for each in groups.values()]
+    factor = math.exp(middle * firm_share(middle, scatter, _BETWEEN_NETWORKS))
     return _Active(before.active_a * factor, before.active_a_per_hz * factor)
 
 

@@ -65,6 +65,19 @@ def test_a_fit_that_other_networks_speak_against_is_not_made():
     assert "active_a_per_hz is kept" in found.notes[0]
 
 
+def test_a_current_that_is_right_is_kept_and_its_interval_becomes_narrower():
+    found = fit_currents(POWER, [run("a", 1.02), run("b", 0.98), run("c", 1.01)], HALF)
+    assert found.values["active_a_per_hz"] == POWER.active_a_per_hz
+    assert found.half_width < HALF
+
+
+def test_what_one_network_differs_by_is_not_taken_for_the_board_s():
+    assert fit_currents(POWER, [run("a", 1.02)], HALF).values["active_a_per_hz"] == 1e-10
+    assert fit_currents(POWER, [run("a", 1.1)], HALF).values["active_a_per_hz"] == pytest.approx(
+        1.1e-10
+    )
+
+
 @pytest.mark.parametrize(
     ("share", "key", "current_a"),
     [(0.3, "idle_a_per_hz", 0.3 * 9e-3 / 80e6), (0.001, "sleep_a", 0.001 * 9e-3)],
