@@ -345,7 +345,8 @@ def _warnings(board: Board, software: str, layers: Sequence[LayerEstimate]) -> t
             0,
             f"uncalibrated board: no measured run of {board.name} has been fitted; measured time "
             f"may be {found.measured_over_predicted_low:.3g} to "
-            f"{found.measured_over_predicted_high:.3g} times the prediction (90 %)",
+            f"{found.measured_over_predicted_high:.3g} times the prediction (90 %)"
+            f"{'' if found.runs else f', as boards with other cores than {board.core.name} were'}",
         )
     elif board.calibration and software not in board.calibration.software:
         said.insert(
