@@ -90,7 +90,7 @@ def test_rows_of_the_firmware_next_to_estimated_ones(uncached: Path, tmp_path: P
         ("lenet-5,device,bench-m4,1,", "bench-m4 does not measure lenet-5"),
         ("ds-cnn,device,bench-m4,1,10", "bench-m4 does not measure ds-cnn, operator 10"),
         ("ds-cnn,device,bench-m5,1,", "the firmware bench-m5 is not there"),
-        ("ds-cnn,device,bench-m4,0.001,", "is 3.*e-06 times what is predicted"),
+        ("ds-cnn,device,bench-m4,0.001,", "is [0-9.]+e-06 times what is predicted"),
     ],
 )
 def test_wrong_rows_are_told_by_their_line(
