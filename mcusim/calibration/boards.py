@@ -103,6 +103,7 @@ class BoardCalibration:
                 for name in fitted
             ),
             *_bounds(fit.half_width, width),
+            *self._kinds(),
         ]
         if self.current and self.current.values:
             many = "energies" if self.current.runs > 1 else "energy"
@@ -120,6 +121,18 @@ class BoardCalibration:
                     *_bounds(self.current.half_width, energies),
                 ]
         return "\n".join(text) + "\n"
+
+    def _kinds(self) -> Iterator[str]:
+        """Which families of operators took most of the time, by software."""
+        by_software: dict[str, set[str]] = {}
+        for line in self.lines:
+            if line.family:
+                by_software.setdefault(line.software, set()).add(line.family)
+        if by_software:
+            yield ""
+            yield "[calibration.kinds]    # what took most of the time in the measured networks"
+        for software, families in by_software.items():
+            yield f"{_quoted(software)} = [{', '.join(map(_quoted, sorted(families)))}]"
 
     def report(self) -> tuple[str, ...]:
         """What was fitted, the residuals, the error on what was left out, and the interval."""

@@ -11,7 +11,7 @@ from mcusim.calibration.bench_price import ExecutedBench
 from mcusim.calibration.board_fit import Parameters, Run, TimeFit
 from mcusim.calibration.measurements import Measurement
 from mcusim.errors import InputError, McusimError
-from mcusim.estimates import Estimate, PartEstimate
+from mcusim.estimates import Estimate, LayerEstimate, PartEstimate, dominant_family
 from mcusim.estimator import estimate
 from mcusim.models import load_model
 from mcusim.runtimes.closed import BUILD as CLOSED_BUILD
@@ -35,6 +35,7 @@ class CalibrationLine:
         after_s: predicted by the fitted one.
         left_out_s: predicted by the fit of the other networks; None where there is no other.
         is_outlier: whether no parameter explains it.
+        family: of operators that takes most of the time; empty where the firmware was executed.
     """
 
     measurement: Measurement
@@ -45,6 +46,7 @@ class CalibrationLine:
     after_s: float
     left_out_s: float | None
     is_outlier: bool
+    family: str
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class PricedMeasurement:
         clock_hz: clock of the core.
         macs: multiply-accumulates; 0 where the firmware was executed.
         software: runtime and build, as estimates call them.
+        family: of operators that takes most of the time; empty where the firmware was executed.
     """
 
     measurement: Measurement
@@ -64,6 +67,7 @@ class PricedMeasurement:
     clock_hz: float
     macs: int
     software: str
+    family: str = ""
 
     @classmethod
     def of(cls, board: Board, row: Measurement, file: str, many: bool) -> PricedMeasurement:
@@ -105,7 +109,8 @@ class PricedMeasurement:
         )
         # What comes compiled has no build.
         software = found.runtime if found.build == CLOSED_BUILD else f"{row.runtime} {row.build}"
-        priced = cls(row, run, found.clock_hz, macs, software)
+        layers = [part for part in parts if isinstance(part, LayerEstimate)]
+        priced = cls(row, run, found.clock_hz, macs, software, dominant_family(layers))
         priced.check_units(board, where)
         return priced
 
@@ -160,6 +165,7 @@ class PricedMeasurement:
             row.latency_s / math.exp(fit.residuals[index]),
             None if left_out is None else row.latency_s / math.exp(left_out),
             index in fit.outliers,
+            self.family,
         )
 
 
