@@ -222,23 +222,25 @@ def calibrate(
         for row in rows
     ]
     cycles = [priced.run for priced in found]
-    fit = fit_time(cycles, start, _half_width(held))
+    # What is open in a build that was not counted is open until runs were left out.
+    prior = max([_half_width(held), *(each.half_width or 0.0 for each in found)])
+    fit = fit_time(cycles, start, prior)
     notes = []
     if fit.is_worse and _is_confirmed(held, fit, rows):
         notes.append(f"{_fit_is_worse(held, fit)}; the interval is what they are wrong by")
-        fit = keep_time(cycles, start, _half_width(held))
+        fit = keep_time(cycles, start, prior)
     if not many and fit.left_out:
         # What layers of one network are off by says little of another network.
         width = max(fit.half_width, half_width("latency", "network"))
         fit = replace(fit, half_width=width)
     lines = tuple(priced.line(fit, index, held, start) for index, priced in enumerate(found))
     notes += [_outlier_note(source.name, lines[i]) for i in fit.outliers]
-    notes += [*_unusual(held, lines), *_contradictions(source.name, lines)]
+    notes += [*_unusual(held, lines, prior), *_contradictions(source.name, lines)]
     current = _current(held, found)
     if current:
         notes += [*_energy_notes(source.name, rows, current), *current.notes]
     notes += source.notes
-    refused = _refusal(held, fit, lines)
+    refused = _refusal(held, fit, lines, prior)
     return BoardCalibration(held, str(board), source, fit, current, lines, refused, tuple(notes))
 
 
@@ -270,11 +272,11 @@ def _fit_is_worse(board: Board, fit: TimeFit) -> str:
     )
 
 
-def _refusal(board: Board, fit: TimeFit, lines: Sequence[CalibrationLine]) -> str:
+def _refusal(board: Board, fit: TimeFit, lines: Sequence[CalibrationLine], prior: float) -> str:
     if fit.is_worse:
         return _fit_is_worse(board, fit)
-    scale, low, high = _beside_core(board, lines)
-    if fit.error_after is not None and fit.error_after > _half_width(board):
+    scale, low, high = _beside_core(board, lines, prior)
+    if fit.error_after is not None and fit.error_after > prior:
         return (
             f"{board.name} keeps its parameters: fitted to the other networks, each network left "
             f"out is still wrong by {_percent(fit.error_after)} in the mean, more than on a board "
@@ -284,27 +286,30 @@ def _refusal(board: Board, fit: TimeFit, lines: Sequence[CalibrationLine]) -> st
     if fit.error_after is None and not low <= scale <= high:
         return (
             f"{board.name} keeps its parameters: one network takes {scale:.3g} times what is "
-            f"predicted, outside {low:g} to {high:g}; measure another, as this cannot be told from "
+            f"predicted, outside {low:.3g} to {high:.3g}; measure another, as this cannot be told from "
             "a wrong runtime, build or clock"
         )
     return ""
 
 
-def _beside_core(board: Board, lines: Sequence[CalibrationLine]) -> tuple[float, float, float]:
+def _beside_core(
+    board: Board, lines: Sequence[CalibrationLine], prior: float
+) -> tuple[float, float, float]:
     """Measured over predicted time, and the range of boards of its core that nobody measured."""
     ratios = [math.log(line.measurement.latency_s / line.before_s) for line in lines]
     bounds = board.core.uncalibrated
-    low, high = bounds.measured_over_predicted_low, bounds.measured_over_predicted_high
+    low = min(bounds.measured_over_predicted_low, math.exp(-prior))
+    high = max(bounds.measured_over_predicted_high, math.exp(prior))
     return math.exp(statistics.median(ratios)), low, high
 
 
-def _unusual(board: Board, lines: Sequence[CalibrationLine]) -> Iterator[str]:
+def _unusual(board: Board, lines: Sequence[CalibrationLine], prior: float) -> Iterator[str]:
     """Runs that agree on what no measured board of the core was like."""
-    scale, low, high = _beside_core(board, lines)
+    scale, low, high = _beside_core(board, lines, prior)
     if not low <= scale <= high:
         yield (
             f"the runs take {scale:.3g} times what is predicted, where boards of this core take "
-            f"{low:g} to {high:g} times: check that clock, wait states, caches and build are what "
+            f"{low:.3g} to {high:.3g} times: check that clock, wait states, caches and build are what "
             "the rows and the board's file say"
         )
 

@@ -60,6 +60,8 @@ class PricedMeasurement:
         macs: multiply-accumulates; 0 where the firmware was executed.
         software: runtime and build, as estimates call them.
         family: of operators that takes most of the time; empty where the firmware was executed.
+        half_width: of the logarithm's 90 % interval of the network's time while nothing is
+            measured; None where the firmware was executed.
     """
 
     measurement: Measurement
@@ -68,6 +70,7 @@ class PricedMeasurement:
     macs: int
     software: str
     family: str = ""
+    half_width: float | None = None
 
     @classmethod
     def of(cls, board: Board, row: Measurement, file: str, many: bool) -> PricedMeasurement:
@@ -110,7 +113,10 @@ class PricedMeasurement:
         # What comes compiled has no build.
         software = found.runtime if found.build == CLOSED_BUILD else f"{row.runtime} {row.build}"
         layers = [part for part in parts if isinstance(part, LayerEstimate)]
-        priced = cls(row, run, found.clock_hz, macs, software, dominant_family(layers))
+        low_s, high_s = found.latency_interval_s
+        half_width = math.log(high_s / low_s) / 2
+        family = dominant_family(layers)
+        priced = cls(row, run, found.clock_hz, macs, software, family, half_width)
         priced.check_units(board, where)
         return priced
 

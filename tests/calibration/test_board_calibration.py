@@ -82,7 +82,9 @@ def test_one_run_fits_the_time_scale_and_keeps_the_core_s_spread():
     spread = bounds.measured_over_predicted_high / bounds.measured_over_predicted_low
     assert found.fit.parameters.time_scale == pytest.approx(1.3, rel=1e-6)
     assert found.fit.error_after is None
-    assert math.exp(2 * found.fit.half_width) == pytest.approx(spread)
+    # And what the profiles of these kernels leave open.
+    assert math.exp(2 * found.fit.half_width) == pytest.approx(spread, rel=5e-3)
+    assert math.exp(2 * found.fit.half_width) >= spread
 
 
 def test_one_run_that_may_be_a_wrong_setting_is_refused():
