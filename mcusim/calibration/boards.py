@@ -286,8 +286,8 @@ def _refusal(board: Board, fit: TimeFit, lines: Sequence[CalibrationLine], prior
     if fit.error_after is None and not low <= scale <= high:
         return (
             f"{board.name} keeps its parameters: one network takes {scale:.3g} times what is "
-            f"predicted, outside {low:.3g} to {high:.3g}; measure another, as this cannot be told from "
-            "a wrong runtime, build or clock"
+            f"predicted, outside {low:.3g} to {high:.3g}; measure another, as this cannot be told "
+            "from a wrong runtime, build or clock"
         )
     return ""
 
@@ -309,8 +309,8 @@ def _unusual(board: Board, lines: Sequence[CalibrationLine], prior: float) -> It
     if not low <= scale <= high:
         yield (
             f"the runs take {scale:.3g} times what is predicted, where boards of this core take "
-            f"{low:.3g} to {high:.3g} times: check that clock, wait states, caches and build are what "
-            "the rows and the board's file say"
+            f"{low:.3g} to {high:.3g} times: check that clock, wait states, caches and build are "
+            "what the rows and the board's file say"
         )
 
 
