@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 import math
 import os
-import statistics
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 from mcusim.boards import Board, half_width, load_board
 from mcusim.calibration.bench_price import DEVICE, ExecutedBench
-from mcusim.calibration.board_fit import MEAN_OVER_HALF_WIDTH, TimeFit, fit_time, keep_time
+from mcusim.calibration.board_fit import TimeFit, fit_time, keep_time
 from mcusim.calibration.current_fit import CurrentFit, PoweredRun, fit_currents
+from mcusim.calibration.doubts import (
+    contradictions,
+    fit_is_worse,
+    is_confirmed,
+    outlier_note,
+    percent,
+    refusal,
+    unusual,
+)
 from mcusim.calibration.measurements import Measurement, MeasurementFile, read_measurements
 from mcusim.calibration.priced_measurements import (
     CalibrationLine,
@@ -26,8 +34,8 @@ from mcusim.errors import InputError
 
 __all__ = ["BoardCalibration", "CalibrationLine", "CurrentFit", "calibrate"]
 
-#: Two rows of the same run that are further apart, as a logarithm, contradict each other.
-_CONTRADICTORY = 0.15
+#: A board's file names so many networks, and lists so many runs.
+_MOST_NAMES, _MOST_LINES = 6, 24
 
 
 @dataclass(frozen=True)
@@ -75,13 +83,15 @@ class BoardCalibration:
         if base.endswith(".toml"):
             base = Path(os.path.relpath(base, folder)).as_posix()
         fit, count = self.fit, len(self.source.rows)
-        models = ", ".join(dict.fromkeys(_name(r) for r in self.source.rows))
+        names = list(dict.fromkeys(r.network for r in self.source.rows))
+        more = [f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else []
+        models = ", ".join([*names[:_MOST_NAMES], *more])
         software = tuple(dict.fromkeys(line.software for line in self.lines))
         by = f"fitted to {count} measured runs" if count > 1 else "fitted to 1 measured run"
         text = [
             f"# {self.board.name}, {by} by `mcusim calibrate` on {day or date.today()}.",
             f"# Runs: {self.source.name}, SHA-256 {self.source.sha256}",
-            *(f"# {' '.join(line.split())}" for line in self.report()),
+            *(f"# {' '.join(line.split())}" for line in self.report(_MOST_LINES)),
             f"base = {_quoted(base)}",
             f"calibrated = true    # {by}, {self.source.name}",
         ]
@@ -134,22 +144,29 @@ class BoardCalibration:
         for software, families in by_software.items():
             yield f"{_quoted(software)} = [{', '.join(map(_quoted, sorted(families)))}]"
 
-    def report(self) -> tuple[str, ...]:
-        """What was fitted, the residuals, the error on what was left out, and the interval."""
+    def report(self, most: int | None = None) -> tuple[str, ...]:
+        """What was fitted, the residuals, the error on what was left out, and the interval.
+
+        Args:
+            most: of more runs than these only those that no parameter explains are listed.
+        """
         fit, parameters = self.fit, vars(self.fit.parameters)
         start = vars(start_parameters(self.board))
         said = [
             f"fitted {name}: {start[name]:.4g} -> {parameters[name]:.4g}" for name in fit.fitted
         ]
         said += [f"kept {name}: {start[name]:.4g}" for name in start if name not in fit.fitted]
+        is_long = most is not None and len(self.lines) > most
         for line in self.lines:
+            if is_long and not line.is_outlier:
+                continue
             run = line.measurement
             out = line.left_out_s
             left_out = f", left out {_error(out, run)}" if out is not None else ""
             layer = "" if run.layer is None else f" layer {run.layer}"
             mark = "; no parameter explains it" if line.is_outlier else ""
             said.append(
-                f"{_name(run)}{layer}, {line.software}, {line.clock_hz / 1e6:g} MHz: "
+                f"{run.network}{layer}, {line.software}, {line.clock_hz / 1e6:g} MHz: "
                 f"measured {run.latency_s * 1e3:.5g} ms, before {_error(line.before_s, run)}, "
                 f"fitted {_error(line.after_s, run)}{left_out}{mark}"
             )
@@ -158,8 +175,8 @@ class BoardCalibration:
         else:
             said.append(
                 f"mean error on {'layers' if self.is_of_layers else 'networks'} left out: "
-                f"{_percent(fit.error_after)}, "
-                f"before the fit {_percent(fit.error_before)}"
+                f"{percent(fit.error_after)}, "
+                f"before the fit {percent(fit.error_before)}"
             )
         bounds = self.board.core.uncalibrated
         said.append(
@@ -226,21 +243,21 @@ def calibrate(
     prior = max([_half_width(held), *(each.half_width or 0.0 for each in found)])
     fit = fit_time(cycles, start, prior)
     notes = []
-    if fit.is_worse and _is_confirmed(held, fit, rows):
-        notes.append(f"{_fit_is_worse(held, fit)}; the interval is what they are wrong by")
+    if fit.is_worse and is_confirmed(held, fit, rows):
+        notes.append(f"{fit_is_worse(held, fit)}; the interval is what they are wrong by")
         fit = keep_time(cycles, start, prior)
     if not many and fit.left_out:
         # What layers of one network are off by says little of another network.
         width = max(fit.half_width, half_width("latency", "network"))
         fit = replace(fit, half_width=width)
     lines = tuple(priced.line(fit, index, held, start) for index, priced in enumerate(found))
-    notes += [_outlier_note(source.name, lines[i]) for i in fit.outliers]
-    notes += [*_unusual(held, lines, prior), *_contradictions(source.name, lines)]
+    notes += [outlier_note(source.name, lines[i]) for i in fit.outliers]
+    notes += [*unusual(held, lines, prior), *contradictions(source.name, lines)]
     current = _current(held, found)
     if current:
         notes += [*_energy_notes(source.name, rows, current), *current.notes]
     notes += source.notes
-    refused = _refusal(held, fit, lines, prior)
+    refused = refusal(held, fit, lines, prior)
     return BoardCalibration(held, str(board), source, fit, current, lines, refused, tuple(notes))
 
 
@@ -251,67 +268,6 @@ def _half_width(board: Board) -> float:
 
 def _half(low: float, high: float) -> float:
     return math.log(high / low) / 2
-
-
-def _is_confirmed(board: Board, fit: TimeFit, rows: Sequence[Measurement]) -> bool:
-    """Whether the runs show that the board is right as it is, with software it was not fitted to.
-
-    Right is what is off by no more than published networks left out are.
-    """
-    held = board.calibration
-    news = not held or any(f"{row.runtime} {row.build}" not in held.software for row in rows)
-    return news and fit.error_before <= MEAN_OVER_HALF_WIDTH * half_width("latency", "network")
-
-
-def _fit_is_worse(board: Board, fit: TimeFit) -> str:
-    assert fit.error_after is not None
-    return (
-        f"{board.name} keeps its parameters: fitted to the other networks, each network left "
-        f"out is wrong by {_percent(fit.error_after)} in the mean, and by "
-        f"{_percent(fit.error_before)} without a fit"
-    )
-
-
-def _refusal(board: Board, fit: TimeFit, lines: Sequence[CalibrationLine], prior: float) -> str:
-    if fit.is_worse:
-        return _fit_is_worse(board, fit)
-    scale, low, high = _beside_core(board, lines, prior)
-    if fit.error_after is not None and fit.error_after > prior:
-        return (
-            f"{board.name} keeps its parameters: fitted to the other networks, each network left "
-            f"out is still wrong by {_percent(fit.error_after)} in the mean, more than on a board "
-            "that nobody measured; one of the runs has another runtime, build, clock or unit than "
-            "its row says"
-        )
-    if fit.error_after is None and not low <= scale <= high:
-        return (
-            f"{board.name} keeps its parameters: one network takes {scale:.3g} times what is "
-            f"predicted, outside {low:.3g} to {high:.3g}; measure another, as this cannot be told "
-            "from a wrong runtime, build or clock"
-        )
-    return ""
-
-
-def _beside_core(
-    board: Board, lines: Sequence[CalibrationLine], prior: float
-) -> tuple[float, float, float]:
-    """Measured over predicted time, and the range of boards of its core that nobody measured."""
-    ratios = [math.log(line.measurement.latency_s / line.before_s) for line in lines]
-    bounds = board.core.uncalibrated
-    low = min(bounds.measured_over_predicted_low, math.exp(-prior))
-    high = max(bounds.measured_over_predicted_high, math.exp(prior))
-    return math.exp(statistics.median(ratios)), low, high
-
-
-def _unusual(board: Board, lines: Sequence[CalibrationLine], prior: float) -> Iterator[str]:
-    """Runs that agree on what no measured board of the core was like."""
-    scale, low, high = _beside_core(board, lines, prior)
-    if not low <= scale <= high:
-        yield (
-            f"the runs take {scale:.3g} times what is predicted, where boards of this core take "
-            f"{low:.3g} to {high:.3g} times: check that clock, wait states, caches and build are "
-            "what the rows and the board's file say"
-        )
 
 
 def _current(board: Board, found: Sequence[PricedMeasurement]) -> CurrentFit | None:
@@ -333,38 +289,12 @@ def _current(board: Board, found: Sequence[PricedMeasurement]) -> CurrentFit | N
     return fit_currents(power, runs, prior) if runs else None
 
 
-def _outlier_note(file: str, line: CalibrationLine) -> str:
-    run = line.measurement
-    return (
-        f"{run.place(file)}: no parameter explains {_name(run)} taking "
-        f"{run.latency_s / line.after_s:.3g} times the fitted time; it is left out of the fit and "
-        "kept in the interval: check its runtime, build, clock and unit"
-    )
-
-
-def _contradictions(file: str, lines: Sequence[CalibrationLine]) -> Iterator[str]:
-    """Pairs of rows that measured the same and differ by more than any repetition does."""
-    first: dict[Hashable, Measurement] = {}
-    for line in lines:
-        run = line.measurement
-        same = first.setdefault(
-            (run.model, run.layer, line.software, line.clock_hz, run.weights), run
-        )
-        ratio = run.latency_s / same.latency_s
-        if abs(math.log(ratio)) > _CONTRADICTORY:
-            yield (
-                f"{run.place(file)}: {_name(run)} takes {ratio:.3g} times what it takes in "
-                f"{same.place(file)}, with the same software and clock: one of them was "
-                "measured otherwise"
-            )
-
-
 def _energy_notes(file: str, rows: Sequence[Measurement], current: CurrentFit) -> Iterator[str]:
     with_energy = [row for row in rows if row.energy_j is not None]
     for index, ratio in current.outliers:
         row = with_energy[index]
         yield (
-            f"{row.place(file)}: no current explains {_name(row)} drawing {ratio:.3g} times the "
+            f"{row.place(file)}: no current explains {row.network} drawing {ratio:.3g} times the "
             "fitted power; it is kept in the interval: check its energy, supply and what else "
             "the meter saw"
         )
@@ -380,17 +310,9 @@ def _bounds(width: float, evidence: str) -> tuple[str, str]:
     )
 
 
-def _name(run: Measurement) -> str:
-    return Path(run.model).name.removesuffix(".tflite")
-
-
 def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
 def _error(predicted_s: float, run: Measurement) -> str:
     return f"{100 * (predicted_s / run.latency_s - 1):+z.1f} %"
-
-
-def _percent(log_error: float) -> str:
-    return f"{100 * math.expm1(log_error):.1f} %"

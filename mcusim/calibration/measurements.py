@@ -79,6 +79,11 @@ class Measurement:
     idle_a: float | None = None
     weights: str | None = None
 
+    @property
+    def network(self) -> str:
+        """Its name without a folder and an ending."""
+        return Path(self.model).name.removesuffix(".tflite")
+
     def place(self, file: str) -> str:
         """Where it stands, for messages."""
         return f"{file}, line {self.line}" if self.line else file

@@ -258,6 +258,15 @@ def test_the_written_board_predicts_what_was_measured_and_says_on_what(tmp_path)
     assert high / low > mine.latency_interval_s[1] / mine.latency_interval_s[0]
 
 
+def test_a_file_of_many_runs_stays_short():
+    """A person argues with the board, not with each of its runs; the command lists them all."""
+    networks = [f"{8 * size} f10" for size in range(1, 31)]
+    found = calibrate(BOARD, measured(secret_board(1.2), networks, (120e6,)))
+    assert len(found.toml().splitlines()) < 30
+    assert "30 runs of 8 f10, 16 f10, 24 f10, 32 f10, 40 f10, 48 f10, 24 more" in found.toml()
+    assert len([line for line in found.report() if "measured" in line]) > 30
+
+
 def test_what_no_measured_network_was_like_is_less_sure(tmp_path):
     """Dense networks alone were measured; the kernels of convolutions are others."""
     dense = ("ad-autoencoder", "64 f128 f64 f10", "32 f256 f10")
