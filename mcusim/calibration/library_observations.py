@@ -8,7 +8,7 @@ from itertools import chain
 from mcusim.calibration.counted import CountedSet, build_of, vector_of
 from mcusim.calibration.library_fit import Observation
 from mcusim.calibration.library_rows import LibrarySet
-from mcusim.calibration.own_calls import own_calls
+from mcusim.calibration.own_calls import glue_rows, own_calls
 from mcusim.calibration.own_counts import own_models, own_models_with_data, own_rows
 from mcusim.errors import McusimError
 from mcusim.graph import DType, Node
@@ -112,6 +112,13 @@ def tflm_observations(counted: CountedSet) -> Iterator[tuple[Generation, Observa
                     row.id, kind, row.build, calls, expected, row.vector, row.top_functions
                 ),
             )
+    for glue in glue_rows():
+        yield (
+            "2020",
+            Observation(
+                glue.name, "own glue", glue.build, glue.calls, glue.calls, vector=glue.vector
+            ),
+        )
     for generation, observation in network_observations(counted):
         if generation == "2020":
             yield generation, observation

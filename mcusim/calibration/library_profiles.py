@@ -33,7 +33,13 @@ from mcusim.calibration.library_observations import (
     tflm_observations,
 )
 from mcusim.calibration.library_rows import LibrarySet
-from mcusim.calibration.own_calls import OWN_CALLS, OWN_OLD_CALLS, own_calls_sha256
+from mcusim.calibration.own_calls import (
+    GCC9_CALLS,
+    OWN_CALLS,
+    OWN_OLD_CALLS,
+    gcc9_sha256,
+    own_calls_sha256,
+)
 from mcusim.calibration.own_counts import OWN_SOURCE, own_sha256
 from mcusim.calibration.profile_file import FittedBuild, FittedProfile, profile_text
 from mcusim.instruction_mix import CLASSES, FIELDS
@@ -63,8 +69,11 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
     "stores": ("store_accesses",),
     "taken": ("taken_conditional", "taken_unconditional"),
 }
-#: Builds without calls of the library alone lean on another one.
+#: Builds without calls of the library alone, or with few, lean on another one.
 _LEANS_ON: Mapping[str, str] = {
+    "m4.gcc9-Ofast": "m4.gcc-Ofast",
+    "m4.gcc9-Os": "m4.gcc-Os",
+    "m7.gcc9-Ofast": "m7.gcc-Ofast",
     "m0plus.gcc-Os": "m0plus.gcc-O3",
     "m4.gcc-O2": "m4.gcc-mk",
     "m4.gcc-O3-asm": "m4.gcc-O3",
@@ -105,7 +114,7 @@ def fit_all(
         if builds and build not in builds and build not in {_LEANS_ON.get(b) for b in builds}:
             continue
         prior = known.get((generation, _LEANS_ON.get(build, "")))
-        if generation != "2026":
+        if generation != "2026" and prior is None:
             prior = _c_library(known.get(("2026", f"{build.split('.')[0]}.gcc-O3"), {}), generation)
         fits = fit_library(observations[key], prior)
         known[key] = {name: fit for found in fits for name, fit in found.profiles.items()}
@@ -254,12 +263,14 @@ def profiles_of(
     return [
         FittedProfile(
             name,
-            f"{_SOURCE}{OWN_OLD_CALLS if old else OWN_CALLS} and {OWN_SOURCE}",
-            dataset | own_calls_sha256(old),
+            f"{_SOURCE}{OWN_OLD_CALLS if old else OWN_CALLS} and {OWN_SOURCE}"
+            + (f"; {GCC9_CALLS}" if has_gcc9 else ""),
+            dataset | own_calls_sha256(old) | (gcc9_sha256() if has_gcc9 else {}),
             found,
         )
         for name, found in builds.items()
         for old in [name.startswith(_OLD)]
+        for has_gcc9 in [any(".gcc9-" in key for key in found)]
     ]
 
 

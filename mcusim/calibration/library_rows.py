@@ -208,11 +208,16 @@ class LibrarySet:
 
 
 def library_build(name: str) -> tuple[str, Configuration]:
-    """Key and configuration of a build: ``"m4_O3_2020"``, ``"m4_O3_asm"``, ``"m55_O3"``."""
+    """Key and configuration of a build.
+
+    Args:
+        name: such as ``"m4_O3_2020"``, ``"m4_O3_asm"``, ``"m55_O3"``, ``"m4_gcc9-Os_2020"``.
+    """
     core, flag, *rest = name.split("_")
     generation = rest[0] if rest and rest[0] in _GENERATIONS else "2026"
     variant = rest[0] if rest and generation == "2026" else ""
     configuration = Configuration(
         SIMD_OF_CORE[core], cast(Generation, generation), variant == _SINGLE_ROUNDING
     )
-    return f"{core}.gcc-{flag}{'-' if variant else ''}{variant}", configuration
+    compiled = flag if "-" in flag else f"gcc-{flag}"
+    return f"{core}.{compiled}{'-' if variant else ''}{variant}", configuration

@@ -3,6 +3,7 @@
 What runs beside CMSIS-NN comes from five counted networks. The reference kernels were counted one
 operator at a time in the firmware that Heim et al. publish for them, as GCC 9 compiles it: mbed-os
 5.15 asks for that one, and 12.2 makes twice as many instructions of an int8 convolution at -Ofast.
+So were, as builds ``gcc9``, the kernels that run beside CMSIS-NN in the firmware with it.
 
 ``python -m mcusim.calibration.tflm_2020_profiles`` prints how well each profile predicts rows that
 were kept out of its fit; ``--write`` writes the profiles.
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,6 +123,20 @@ def profiles_of(results: Sequence[LibraryFit], counted: CountedSet) -> list[Fitt
     return [FittedProfile(name, _SOURCE, dataset, found) for name, found in builds.items()]
 
 
+def _merged(profiles: Iterable[FittedProfile]) -> Iterator[FittedProfile]:
+    """One profile a name, with the builds of all that have it."""
+    by_name: dict[str, list[FittedProfile]] = defaultdict(list)
+    for profile in profiles:
+        by_name[profile.name].append(profile)
+    for name, found in by_name.items():
+        yield FittedProfile(
+            name,
+            "; builds gcc9: ".join(profile.source for profile in found),
+            {file: digest for profile in found for file, digest in profile.dataset.items()},
+            {key: build for profile in found for key, build in profile.builds.items()},
+        )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="tflm_2020_profiles", description=__doc__)
@@ -131,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     counted = CountedSet(options.counted)
     results = fit_all(observations(counted))
     references = fitted_profiles(_RUNTIME, _REFERENCE_SOURCE)
-    for profile in (*profiles_of(results, counted), *references):
+    for profile in _merged((*profiles_of(results, counted), *references)):
         for key, build in profile.builds.items():
             sys.stdout.write(
                 f"{profile.name:32} {key:14} {build.rows:3d} rows, kept out of the fit: median "

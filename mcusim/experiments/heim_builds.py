@@ -264,8 +264,8 @@ def _compiler() -> Iterator[Claim]:
         ", ".join(f"{model} {100 * share:.1f} %" for model, share in shares.items()),
     )
     slower = [
-        estimated(Run(m, n, CMSIS, "gcc-Os")).latency_s
-        / estimated(Run(m, n, CMSIS, "gcc-Ofast")).latency_s
+        estimated(Run(m, n, CMSIS, "gcc9-Os")).latency_s
+        / estimated(Run(m, n, CMSIS, "gcc9-Ofast")).latency_s
         for m in (LENET, RESNET)
         for n in BOARDS.values()
     ]

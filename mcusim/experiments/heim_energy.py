@@ -68,7 +68,7 @@ def energy_claims() -> Iterator[Claim]:
         "The optimizations that are most efficient are the same on every board",
         len(same) == 2,
         "int8, CMSIS-NN and -Ofast everywhere"
-        if {build for _, build in same} == {"gcc-Ofast"}
+        if {build for _, build in same} == {"gcc9-Ofast"}
         else ", ".join(f"{model} {build}" for model, build in sorted(same)),
     )
     points = {(m, b): estimated(best(m, b)) for m in (LENET, RESNET) for b in BOARDS}
@@ -102,7 +102,7 @@ def energy_claims() -> Iterator[Claim]:
 
 def _int8(model: str, board: str) -> list[Estimate]:
     return [
-        estimated(Run(model, BOARDS[board], CMSIS, build)) for build in ("gcc-Ofast", "gcc-Os")
+        estimated(Run(model, BOARDS[board], CMSIS, build)) for build in ("gcc9-Ofast", "gcc9-Os")
     ] + [estimated(run) for run in reference(model, board)]
 
 

@@ -23,7 +23,7 @@ from mcusim.zoo.quantization import quantized
 __all__ = ["sweep_claims", "sweep_figures", "sweep_rows"]
 
 _BOARD = "nucleo-l496zg"
-_CMSIS = ("cmsis-nn@2020", "gcc-Ofast")
+_CMSIS = ("cmsis-nn@2020", "gcc9-Ofast")
 #: Which build of the reference kernels ran is not known.
 _REFERENCE = (("tflm", "gcc-O3"), ("tflm", "gcc-mk"), ("tflm", "gcc-Os"))
 #: Activation ranges; the instructions do not depend on them.

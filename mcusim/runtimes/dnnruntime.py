@@ -150,8 +150,9 @@ def _code(kernels: set[str], core: str, build: str) -> tuple[int, str]:
     """
     near = {"m0": "m0plus", "m55": "m33", "m85": "m33"}.get(core, core)
     near = "m4-soft" if near.endswith("-soft") else near
-    flag = {"gcc-Os": "gcc-Os", "gcc-O2": "gcc-O2", "gcc-mk": "gcc-O2", "gcc-O1": "gcc-Os"}
-    key = f"{near}.{flag.get(build, 'gcc-O3')}"
+    flag = {"gcc-O2": "gcc-O2", "gcc-mk": "gcc-O2", "gcc-O1": "gcc-Os"}
+    small = build.endswith("-Os")
+    key = f"{near}.{'gcc-Os' if small else flag.get(build, 'gcc-O3')}"
     sizes = _sizes()["builds"][key]
     total = sum(sizes["kernels"].get(name, 0) for name in kernels) + sizes["arithmetic"]
     if any("softmax" in name for name in kernels):

@@ -33,6 +33,8 @@ _NEAREST = {
     "gcc-mk": "gcc-mk",
     "gcc-Os": "gcc-Os",
     "gcc-O1": "gcc-Os",
+    "gcc9-Ofast": "gcc-O3",
+    "gcc9-Os": "gcc-Os",
 }
 
 #: Flags whose functions may stand for those that were not measured on a core, best first.

@@ -145,6 +145,7 @@ def _sizes() -> Mapping[str, Any]:
 def _code(core: str, build: str) -> tuple[int, str]:
     near = {"m0": "m0plus", "m55": "m33", "m85": "m33"}.get(core, core)
     near = "m4-soft" if near.endswith("-soft") else near
-    flag = {"gcc-Os": "gcc-Os", "gcc-O2": "gcc-O2", "gcc-mk": "gcc-O2", "gcc-O1": "gcc-Os"}
-    key = f"{near}.{flag.get(build, 'gcc-O3')}"
+    flag = {"gcc-O2": "gcc-O2", "gcc-mk": "gcc-O2", "gcc-O1": "gcc-Os"}
+    small = build.endswith("-Os")
+    key = f"{near}.{'gcc-Os' if small else flag.get(build, 'gcc-O3')}"
     return _sizes()["builds"][key], f"{_sizes()['source']}, {key}; without Mbed OS"

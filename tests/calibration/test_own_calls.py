@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from mcusim.calibration.library_rows import LibraryRow
-from mcusim.calibration.own_calls import own_calls, own_calls_sha256
+from mcusim.calibration.own_calls import gcc9_sha256, glue_rows, own_calls, own_calls_sha256
 from mcusim.kernels.cmsis_nn import CASES
 
 _C_LIBRARY = {"memcpy", "memmove", "memset"}
@@ -38,7 +38,7 @@ def test_each_call_of_an_old_library_was_counted_in_each_of_its_builds(
             if row.configuration.generation != "2026"
         }.values()
     )
-    assert len(builds) == 12
+    assert len(builds) == 15
     assert set(builds.values()) == {630}
 
 
@@ -87,3 +87,14 @@ def test_files_are_named_with_their_hashes() -> None:
         "cmsis_nn_calls_old.csv.gz",
         "cmsis_nn_calls_old.zip",
     ]
+    assert sorted(gcc9_sha256()) == ["cmsis_nn_calls_gcc9.csv.xz", "cmsis_nn_glue_gcc9.csv.gz"]
+
+
+def test_what_tflm_runs_around_the_library_was_counted_in_each_build_of_gcc_9() -> None:
+    rows = list(glue_rows())
+    assert set(Counter(row.build for row in rows).values()) == {62}
+    for row in rows:
+        glue, *channels = row.calls
+        assert glue.profile.startswith("cmsis_nn@2020/glue_")
+        assert glue.trips["call"] == 1
+        assert bool(channels) == row.name.startswith("depthwise"), row.name
