@@ -13,6 +13,7 @@ from mcusim.boards import (
     Bounds,
     Power,
     Regulator,
+    half_width,
     widened,
     without_fpu,
 )
@@ -120,10 +121,8 @@ def estimate(
     latency_s = sum(part.latency_s for part in (*layers, invoke))
     energy_j = sum(part.energy_j for part in (*layers, invoke))
     bounds = Bounds.of(board, software, dominant_family(layers))
-    # Runs of this software that were left out on this board were wrong by its profiles as well.
-    profiles = 0.0 if bounds.distance == "network" else _profile_error((*layers, invoke))
-    time = widened(bounds.time, profiles)
-    energy = widened(bounds.time, profiles, bounds.power)
+    time = _time_range(bounds, _profile_error((*layers, invoke)))
+    energy = widened(time, bounds.power)
     program = flash(planned, board.core.profile, build)
     found = Estimate(
         graph.name,
@@ -324,6 +323,18 @@ def _flash_interval(
         return None
     total = sum(part.size_bytes for part in program)
     return math.floor(total * math.exp(-width)), math.ceil(total * math.exp(width))
+
+
+def _time_range(bounds: Bounds, profiles: float) -> Range:
+    """Interval of time with what kernel profiles leave open."""
+    if bounds.distance not in ("network", "kind"):
+        return widened(bounds.time, profiles)
+    # Runs of this software on this board were wrong by its profiles as well.
+    width = math.hypot(half_width("latency", "kind"), profiles)
+    if bounds.distance == "network":
+        width = 0.0
+    low, high = bounds.time
+    return min(low, math.exp(-width)), max(high, math.exp(width))
 
 
 def _profile_error(parts: Sequence[PartEstimate]) -> float:
