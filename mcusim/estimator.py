@@ -146,7 +146,8 @@ def estimate(
         _flash_interval(program, planned, board.core.profile, build),
         _warnings(board, software, layers),
     )
-    return replace(found, warnings=(*_beyond_ram(found), *found.warnings))
+    beyond = (*_beyond_ram(found), *_beyond_regions(found))
+    return replace(found, warnings=(*beyond, *found.warnings))
 
 
 def _copied_to_ram(
@@ -167,6 +168,20 @@ def _beyond_ram(found: Estimate) -> Iterable[str]:
     if copied and used > held:
         listed = " and ".join(f"{part.name} ({part.size_bytes:,} bytes)" for part in copied)
         yield f"{listed} in RAM do not fit: {used:,} bytes in all, the board has {held:,}"
+
+
+def _beyond_regions(found: Estimate) -> Iterable[str]:
+    """What is placed in a memory by its name must fit that one."""
+    model = sum(part.size_bytes for part in found.flash if part.name == "model")
+    sizes = {"code": found.flash_bytes - model, "weights": model, "arena": found.arena_bytes or 0}
+    for name in dict.fromkeys(found.placement.values()):
+        if name in ("flash", "ram") or name not in found.board.regions:
+            continue
+        _, held = found.board.regions[name]
+        inside = {w: n for w, n in sizes.items() if found.placement[w] == name}
+        if sum(inside.values()) > held:
+            listed = " and ".join(f"{what} ({size:,} bytes)" for what, size in inside.items())
+            yield f"{listed} do not fit in {name}, which holds {held:,} bytes"
 
 
 def _closed(

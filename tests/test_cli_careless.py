@@ -292,3 +292,12 @@ def test_weights_that_do_not_fit_into_ram_are_told(capsys):
 def test_a_place_for_models_that_is_no_folder(capsys, model):
     said = refused(capsys, "advise", model, *ON_BOARD, "--models", "/dev/full")
     assert "/dev/full is no folder" in said
+
+
+def test_what_is_placed_in_a_memory_too_small_for_it_is_told(capsys):
+    """An ITCM of 16 KB holds no network of 86 KB, however much RAM there is beside it."""
+    arguments = ["run", "lenet-5", "--board", "nucleo-f767zi", "--place"]
+    assert cli._run([*arguments, "weights=itcm"]) == 0
+    assert "do not fit in itcm, which holds 16,384 bytes" in capsys.readouterr().out
+    assert cli._run([*arguments, "weights=sram1"]) == 0
+    assert "do not fit" not in capsys.readouterr().out
