@@ -87,7 +87,8 @@ class BoardCalibration:
         more = [f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else []
         models = ", ".join([*names[:_MOST_NAMES], *more])
         software = tuple(dict.fromkeys(line.software for line in self.lines))
-        by = f"fitted to {count} measured runs" if count > 1 else "fitted to 1 measured run"
+        many = f"{count} runs" if count > 1 else "1 run"
+        by = f"fitted to {count} measured {many.split()[1]}"
         text = [
             f"# {self.board.name}, {by} by `mcusim calibrate` on {day or date.today()}.",
             f"# Runs: {self.source.name}, SHA-256 {self.source.sha256}",
@@ -105,7 +106,7 @@ class BoardCalibration:
         text += [
             "",
             "[calibration]",
-            f"measured_on = {_quoted(f'{count} runs of {models}')}",
+            f"measured_on = {_quoted(f'{many} of {models}')}",
             f"runs = {count}    # rows of {self.source.name}",
             f"software = [{', '.join(map(_quoted, software))}]    # runtimes and builds measured",
             *(
@@ -116,8 +117,8 @@ class BoardCalibration:
             *self._kinds(),
         ]
         if self.current and self.current.values:
-            many = "energies" if self.current.runs > 1 else "energy"
-            energies = f"fitted to {self.current.runs} measured {many}"
+            plural = "energies" if self.current.runs > 1 else "energy"
+            energies = f"fitted to {self.current.runs} measured {plural}"
             text += ["", "[power]"]
             text += [f"{k} = {v:.6g}    # {energies}" for k, v in self.current.values.items()]
             if "active_a_per_hz" in self.current.values:
@@ -246,6 +247,11 @@ def calibrate(
     if fit.is_worse and is_confirmed(held, fit, rows):
         notes.append(f"{fit_is_worse(held, fit)}; the interval is what they are wrong by")
         fit = keep_time(cycles, start, prior)
+    elif not fit.fitted:
+        notes.append(
+            f"{held.name} keeps its parameters: it is off by no more than networks differ by from "
+            "one another"
+        )
     if not many and fit.left_out:
         # What layers of one network are off by says little of another network.
         width = max(fit.half_width, half_width("latency", "network"))

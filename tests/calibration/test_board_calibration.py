@@ -431,3 +431,11 @@ def test_currents_keep_the_supply_that_the_base_states(tmp_path):
     written.write_text(found.toml(tmp_path))
     fitted = load_board(written).power
     assert fitted.active_w(160e6) == pytest.approx(1.2 * stated.power.active_w(160e6), rel=0.02)
+
+
+def test_one_run_is_told_as_one():
+    runs = measured(secret_board(1.2), ("lenet-5",), (120e6,), energy=1.2)
+    found = calibrate(BOARD, runs)
+    assert 'measured_on = "1 run of lenet-5"' in found.toml()
+    assert "fitted to 1 measured energy\n" in found.toml()
+    assert "from 1 energy at 3.3 V" in "\n".join(found.report())
