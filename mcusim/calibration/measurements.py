@@ -112,7 +112,7 @@ class RecordedWith:
 
     Attributes:
         model: path of a ``.tflite`` file, or name of a network of the zoo.
-        clock_hz: of the core; None for the board's own.
+        clock_hz: of the core, and of rows of a table that name none; None for the board's own.
         supply_v: voltage of the supply; None where it is recorded, and energy is unknown else.
         inferences: while the pin is high once.
         pin: that is high while the network runs; None for the one that changes.
@@ -292,7 +292,7 @@ def _row(
         _quantity(where, row, "latency_s", "latency_ms") or math.nan,
         row.get("runtime") or None,
         row.get("build") or None,
-        _number(where, "clock_hz", row.get("clock_hz", "")),
+        _number(where, "clock_hz", row.get("clock_hz", "")) or recorded.clock_hz,
         _quantity(where, row, "energy_j", "energy_mj"),
         _layer(where, row.get("layer", "")),
         row.get("note", ""),

@@ -26,7 +26,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--runtime", default="tflm", show_default=True, help="Of the rows that name none.")
 @click.option("--build", default="gcc-O3", show_default=True, help="Of the rows that name none.")
 @click.option("--model", help="Network of a recording, or of results that do not name it.")
-@click.option("--clock", callback=frequency, help="Clock of a recording or of results.")
+@click.option("--clock", callback=frequency, help="Clock of a recording, or of rows without one.")
 @click.option(
     "--inferences",
     default=1,

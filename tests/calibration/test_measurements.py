@@ -117,3 +117,11 @@ def test_a_recording_that_cannot_be_read_is_named_with_its_line(tmp_path, row, s
     path = write(tmp_path, f"model,latency_ms,trace,inferences\n{row}\n")
     with pytest.raises(InputError, match=sentence):
         read_measurements(path)
+
+
+def test_a_clock_of_the_command_is_that_of_rows_that_name_none(tmp_path):
+    """It was for recordings alone, and a table went on with the board's own."""
+    path = tmp_path / "runs.csv"
+    path.write_text("model,latency_ms,clock_hz\nds-cnn,1,\nds-cnn,1,16000000\n")
+    first, second = read_measurements(path, RecordedWith(clock_hz=48e6)).rows
+    assert (first.clock_hz, second.clock_hz) == (48e6, 16e6)
