@@ -138,25 +138,29 @@ Rows that stay wrong by more than 8 %, and boards that other boards do not tell,
   `-Werror=overflow`). What was changed for these two, and only for them, is not known. Where the
   linker puts the loop of `memcpy`, 12 bytes in a flash without cache, would be enough: replayed at
   every place in a line, the firmware takes 0.91 to 1.15 times the cycles.
-- **microTVM on the L4R5**, predicted from other boards, comes out 9 % (ad) and 10 % (ds-cnn) too
-  fast, resnet-8 does not; with its own runs of other networks resnet-8 is 8 % too slow. What its
-  generated code executes around the kernels is not counted, and weighs most in short networks.
-  Counted binaries at -O3, replayed instruction by instruction through the 1-KiB cache of this
-  chip, wait 0.01 to 0.2 cycles an instruction longer than is predicted, as code that is not
-  executed lies between; those at -Os 0.02 less to 0.06 longer.
-- **int8 reference kernels on the F469** take 1.21 and 1.22 times the cycles of the L496. It is one
-  binary: the innermost loop for the Cortex-M4 is 15 instructions in 40 bytes, and where it lies in
-  lines of 16 is not known. Replayed at every place it takes 1.00 to 1.14 times the cycles: see
-  [boards](boards.md).
+- **CMSIS-NN on the L4R5**, predicted from other boards: resnet-8 at -Os, and ad and ds-cnn under
+  microTVM at -O3, come out 9 to 11 % too fast, the four others within 6 %. Counted binaries at -O3,
+  replayed instruction by instruction through the 1-KiB cache of this chip, wait up to 0.15 cycles
+  an instruction longer than is predicted, as code that is not executed lies between. What
+  microTVM's generated code executes around the kernels is not counted, and weighs most in short
+  networks. resnet-8 is 10 % dearer at -Os than at -O3 beside what is counted, and has to be right
+  on one side: so it is 8 % too slow under microTVM with the board's own runs of other networks.
+- **int8 reference kernels on the F469** take 1.21 and 1.22 times the cycles of the L496, and are
+  predicted to take 1.06: they come out 9 to 15 % too fast, and those of the L496, which share the
+  factor of their software, up to 10 % too slow. It is one binary: the innermost loop for the
+  Cortex-M4 is 15 instructions in 40 bytes, and where it lies in lines of 16 is not known. Replayed
+  at every place it takes 1.00 to 1.14 times the cycles: see [boards](boards.md).
 - **lenet-5 in float32 without FPU** is given a digit of MNIST, whose pixels are zero but for one in
   eight. Soft float multiplies zeros faster: the first convolution executes 5.6 million
   instructions where 7.4 are predicted, as inputs are taken to hold no zeros; that is 6 % of the
   network.
-- **resnet-20 with CMSIS-NN on the F767** comes out too slow, lenet-5 does not. Both are counted as
-  GCC 9 compiles them, which makes 9.0 and 3.9 % more instructions of them for the Cortex-M7 at
-  -Ofast than GCC 12.2.1 does, and the costs of that core were chosen with the fewer. For the M4 it
-  makes 5.9 and 4.6 % more: so counted, its four runs are measured at 0.98 to 1.01 times what the
-  manuals alone say, and were at 1.03 to 1.07.
+- **resnet-20 in int8 on the F767** comes out 8 to 9 % too slow with either library, lenet-5 5 to
+  7 % too fast when its network is unseen. Issue of two instructions is a mean over all code here,
+  and inner loops that a network spends more of its time in pair better than what is around them.
+- **CMSIS-NN of Heim et al.** is counted as GCC 9 compiles it, which makes 5.9 and 4.6 % more
+  instructions of resnet-20 and lenet-5 for the Cortex-M4 at -Ofast than GCC 12.2.1 does: so
+  counted, its four runs are measured at 0.98 to 1.01 times what the manuals alone say, and were at
+  1.03 to 1.07.
 - **The reference submission of MLPerf Tiny v0.5** is counted as GCC 12.2.1 compiles it at -Os; its
   system description states GCC 6, which was not counted. GCC 9 makes 3.4 % more instructions of
   resnet-8, and 4.4 and 3.4 % fewer of ds-cnn and mobilenet-v1-0.25.
