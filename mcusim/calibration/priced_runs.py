@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 
-from mcusim.boards import Board, load_board
+from mcusim.boards import Board, load_board, without_fpu
 from mcusim.calibration.published import PublishedRun
 from mcusim.estimates import FAMILIES, Estimate, PartEstimate, dominant_family
 from mcusim.estimator import estimate
@@ -75,17 +75,17 @@ def price_run(run: PublishedRun, runtime: str = "", build: str = "") -> PricedRu
         runtime or run.runtime,
         build or run.build,
         clock_hz=run.clock_hz,
-        fpu=False if run.fpu == "off" else None,
         placement={"weights": run.weights} if run.weights else None,
     )
     causes = [part.cycles_by_cause for part in _parts(found, run)]
     by_family = dict.fromkeys(FAMILIES, 0.0)
     for layer in found.layers:
         by_family[layer.family] += layer.cycles
+    core = uncalibrated(run.board).core
     return PricedRun(
         run,
-        board.core.name,
-        board.core.profile,
+        core.name,
+        core.profile,
         sum(cause.core for cause in causes),
         sum(cause.fetch for cause in causes),
         sum(cause.total - cause.core - cause.fetch for cause in causes),
@@ -96,9 +96,13 @@ def price_run(run: PublishedRun, runtime: str = "", build: str = "") -> PricedRu
 
 def _as_its_firmware_sets_it(run: PublishedRun) -> Board:
     board = uncalibrated(run.board)
-    if run.icache != "off":
-        return board
-    return board.model_copy(update={"flash": board.flash.model_copy(update={"icache_on": False})})
+    if run.fpu == "off":
+        # The core without its FPU is a file of its own, which comes with what was fitted.
+        board = without_fpu(board).unscaled
+    if run.icache == "off":
+        flash = board.flash.model_copy(update={"icache_on": False})
+        board = board.model_copy(update={"flash": flash})
+    return board
 
 
 def _parts(found: Estimate, run: PublishedRun) -> tuple[PartEstimate, ...]:

@@ -434,7 +434,7 @@ def test_currents_keep_the_supply_that_the_base_states(tmp_path):
 
 
 def test_one_run_is_told_as_one():
-    runs = measured(secret_board(1.2), ("lenet-5",), (120e6,), energy=1.2)
+    runs = measured(secret_board(1.15), ("lenet-5",), (120e6,), energy=1.2)
     found = calibrate(BOARD, runs)
     assert 'measured_on = "1 run of lenet-5"' in found.toml()
     assert "fitted to 1 measured energy\n" in found.toml()

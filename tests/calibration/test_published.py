@@ -5,8 +5,9 @@ from collections import Counter
 
 import pytest
 
+import mcusim
 from mcusim import zoo
-from mcusim.boards import board_names
+from mcusim.boards import board_names, load_board, without_fpu
 from mcusim.calibration.priced_runs import price_run, with_float_ends
 from mcusim.calibration.published import STATUSES, data_set_sha256, published_runs
 from mcusim.models import load_model
@@ -66,3 +67,13 @@ def test_a_priced_run_holds_all_cycles_of_its_families_and_causes():
     priced = price_run(run)
     assert sum(priced.by_family) == pytest.approx(priced.predicted, rel=1e-9)
     assert math.isclose(priced.measured, run.latency_s * run.clock_hz)
+
+
+def test_a_run_without_fpu_is_priced_without_what_was_fitted():
+    """The core without its FPU is a file of its own, with fitted factors of its own."""
+    run = next(run for run in published_runs("known") if run.fpu == "off")
+    board = without_fpu(load_board(run.board))
+    found = mcusim.estimate(load_model(run.model), board, run.runtime, run.build)
+    executed = [part.instructions for part in (*found.layers, found.invoke)]
+    expected = sum(board.core.cycles_of(mix) for mix in executed)
+    assert price_run(run).core_cycles == pytest.approx(expected)
