@@ -46,7 +46,7 @@ def test_float_networks_execute_about_as_much(model, counted):
 
 
 @pytest.mark.parametrize(
-    # For the M4, the compiler leaves two of the four questions whether a tap is in the image inside.
+    # For the M4, two of the four questions whether a tap is in the image stay inside.
     ("core", "instructions"),
     [("m4", 15), ("m7", 8)],
 )
