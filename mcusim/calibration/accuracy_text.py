@@ -147,9 +147,9 @@ Rows that stay wrong by more than 8 %, and boards that other boards do not tell,
   on one side: so it is 8 % too slow under microTVM with the board's own runs of other networks.
 - **int8 reference kernels on the F469** take 1.21 and 1.22 times the cycles of the L496, and are
   predicted to take 1.06: they come out 9 to 15 % too fast, and those of the L496, which share the
-  factor of their software, up to 10 % too slow. It is one binary: the innermost loop for the
-  Cortex-M4 is 15 instructions in 40 bytes, and where it lies in lines of 16 is not known. Replayed
-  at every place it takes 1.00 to 1.14 times the cycles: see [boards](boards.md).
+  factor of their software, up to 10 % too slow. It is one binary, and the place of one loop of 40
+  bytes decides: replayed, it takes 1.00 to 1.41 times the cycles of the L496, and 1.13 to 1.22
+  where a build of the published sources has it; the mean is predicted. See [boards](boards.md).
 - **lenet-5 in float32 without FPU** is given a digit of MNIST, whose pixels are zero but for one in
   eight. Soft float multiplies zeros faster: the first convolution executes 5.6 million
   instructions where 7.4 are predicted, as inputs are taken to hold no zeros; that is 6 % of the
