@@ -207,7 +207,7 @@ _REMARKS = (
     "computes, bit for bit. It executes 138,488,153 instructions on MNIST and 242,491,313 on "
     "CIFAR-10, so that the published times are 1.49 and 1.51 cycles an instruction: Zephyr turns "
     "the instruction cache on. uTensor's times are 2.40 to 2.44 cycles an instruction of ours on "
-    "MNIST. With the cache off, as the system_nrf52840.c of Mbed OS leaves it, 2.35 are predicted, "
+    "MNIST. With the cache off, as the system_nrf52840.c of Mbed OS leaves it, 2.22 are predicted, "
     "and 1.77 with it on.",
     "CMSIS-NN's firmware is published as an ELF for Conv-32 on MNIST. Its program, and what the "
     "source declares, give flash and RAM of seven networks within 2 %. Three published sizes of "
