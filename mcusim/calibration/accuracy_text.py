@@ -93,8 +93,7 @@ boot2).
   (issue 23: 480 MHz, both caches on). Its times of reference kernels are not here: they are 2.3
   and 2.7 times what is predicted, as with assertions on.
 - **STM32F746** (Lai et al.): the first layer, of three channels, is a quarter too fast, the others
-  5 to 15 % too slow, the network right within a few percent; compiler and flags of 2018 are not
-  stated.
+  1 and 9 % too slow; compiler and flags of 2018 are not stated.
 - **Raspberry Pi Pico**: depthwise layers are predicted a fifth to a quarter too slow. Of a
   pointwise layer a product is right within 2 %, what each output takes is a third too slow:
   GCC 12.2.1 was counted here, with the 64-bit product of its own library, where the Pico's SDK
@@ -110,7 +109,7 @@ boot2).
 - **EFR32MG24**: 5 to 17 % too fast: the chip is priced as an STM32U575, and its own flash and cache
   are described by no board here. TFLM with CMSIS-NN of 2022; flags are not stated, and all layers
   agree at -O3 as they do not at -Os.
-- **Apollo510**: the depthwise layer is 13 % too fast, the two others 5 and 7 % too slow: the
+- **Apollo510**: the depthwise layer is 13 % too fast, the two others 6 and 8 % too slow: the
   Cortex-M55's cycles are means of a few beats each, which no measured board has corrected.
 """,
     "intervals": """\
