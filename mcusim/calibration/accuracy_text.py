@@ -143,8 +143,9 @@ Rows that stay wrong by more than 8 %, and boards that other boards do not tell,
   an instruction longer than is predicted, as code that is not executed lies between. What
   microTVM's generated code executes around the kernels is not counted, and weighs most in short
   networks; its compiler is not stated, and older ones than that which was counted make about 5 %
-  more instructions of these kernels. resnet-8 is 10 % dearer at -Os than at -O3 beside what is counted, and has to be right
-  on one side: so it is 8 % too slow under microTVM with the board's own runs of other networks.
+  more instructions of these kernels. resnet-8 is 10 % dearer at -Os than at -O3 beside what is
+  counted, and has to be wrong on one side: so it is 8 % too slow under microTVM with the board's
+  own runs of other networks.
 - **int8 reference kernels on the F469** take 1.21 and 1.22 times the cycles of the L496, and are
   predicted to take 1.06: they come out 9 to 15 % too fast, and those of the L496, which share the
   factor of their software, up to 10 % too slow. It is one binary, and the place of one loop of 40
