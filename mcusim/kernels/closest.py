@@ -171,7 +171,8 @@ def _closest_build(
         if f"{core}.{flag}" in builds:
             return f"{core}.{flag}", 0.0, ""
     cores = {core: 0.0, **_tables()["core"].get(core, {})}
-    flags = {build: 0.0, **_tables()["flag"].get(build, {})}
+    own = _tables()["flag_of"].get(library, {})
+    flags = {build: 0.0, **_tables()["flag"].get(build, {}), **own.get(build, {})}
     near = sorted(
         (math.hypot(core_distance, flag_distance), f"{near_core}.{near_flag}")
         for near_core, core_distance in cores.items()
