@@ -302,6 +302,11 @@ def _with_supply(board: Board, supply_v: float | None, regulator: Regulator | No
         raise InputError(f"a regulator is 'ldo' or 'smps', not {regulator!r}")
     if supply_v is not None and not _SUPPLY_V[0] <= supply_v <= _SUPPLY_V[1]:
         raise InputError(f"{supply_v:g} V supplies no board; is it meant in another unit?")
+    limits = board.power.supply_range_v
+    if supply_v is not None and limits and not limits[0] <= supply_v <= limits[1]:
+        raise InputError(
+            f"{board.name} runs at {limits[0]:g} to {limits[1]:g} V, not at {supply_v:g} V"
+        )
     try:
         power: Power = board.power.with_supply(supply_v, regulator)
     except ValueError:

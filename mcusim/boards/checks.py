@@ -195,7 +195,7 @@ def _core(board: Board) -> Iterator[tuple[str, str]]:
 
 
 def _power(board: Board) -> Iterator[tuple[str, str]]:
-    power = board.power
+    power, limits = board.power, board.power.supply_range_v
     if not _ACTIVE_A_PER_HZ[0] <= power.active_a_per_hz <= _ACTIVE_A_PER_HZ[1]:
         example = "100 uA/MHz is 1e-10"
         yield "power.active_a_per_hz", f"is {power.active_a_per_hz:g} A/Hz; {example}"
@@ -203,6 +203,9 @@ def _power(board: Board) -> Iterator[tuple[str, str]]:
         yield "power.active_a", f"is {power.active_a:g} A; 5 mA is 5e-3"
     if not _SUPPLY_V[0] <= power.supply_v <= _SUPPLY_V[1]:
         yield "power.supply_v", f"is {power.supply_v:g} V, which supplies no board"
+    elif limits and not limits[0] <= power.supply_v <= limits[1]:
+        takes = f"the chip runs at {limits[0]:g} to {limits[1]:g} V"
+        yield "power.supply_v", f"is {power.supply_v:g} V; {takes}"
     if power.wake_s is not None and power.wake_s > _WAKE_S:
         yield "power.wake_s", f"is {power.wake_s:g} s; 5 us is 5e-6"
 

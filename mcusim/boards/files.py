@@ -331,6 +331,8 @@ def _sentence(model: type[BaseModel], content: _Content, error: ErrorDetails, ab
         return _at(content, key, f"is not a key{hint}")
     if key.startswith("regions."):
         return _at(content, key, "must be an address and a size, such as [0x2000_0000, 131_072]")
+    if key == "power.supply_range_v" and error["type"] != "value_error":
+        return _at(content, key, "must be the lowest and the highest, such as [1.71, 3.6]")
     if len(error["loc"]) > key.removeprefix(above).count(".") + 1 or error["type"] == "tuple_type":
         return _at(content, key, "must be pairs such as [[16_000_000, 0], [32_000_000, 1]]")
     if error["type"] == "missing":

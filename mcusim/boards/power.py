@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from mcusim.boards.core import Ratio
 
@@ -25,6 +25,7 @@ class Power(Ratio):
 
     Attributes:
         supply_v: supply voltage.
+        supply_range_v: lowest and highest supply that the chip runs at; None where it is not known.
         regulator: ``"ldo"`` for a linear regulator, ``"smps"`` for a switching one.
         core_v: what the regulator makes; needed only where currents were measured through the
             other regulator.
@@ -41,6 +42,7 @@ class Power(Ratio):
     """
 
     supply_v: PositiveFloat
+    supply_range_v: tuple[PositiveFloat, PositiveFloat] | None = None
     regulator: Regulator
     core_v: PositiveFloat | None = None
     smps_efficiency: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -52,6 +54,13 @@ class Power(Ratio):
     idle_a: _Current | None = None
     sleep_a: _Current | None = None
     wake_s: Annotated[float, Field(ge=0)] | None = None
+
+    @field_validator("supply_range_v")
+    @classmethod
+    def _rising(cls, limits: tuple[float, float] | None) -> tuple[float, float] | None:
+        if limits and limits[0] > limits[1]:
+            raise ValueError(f"has its lowest, {limits[0]:g} V, above its highest")
+        return limits
 
     @model_validator(mode="after")
     def _convertible(self) -> Power:

@@ -116,8 +116,10 @@ def _value(value: Any) -> str:
     if isinstance(value, tuple):
         if any(isinstance(part, tuple) for part in value):
             return " ".join(f"{limit / 1e6:g}MHz:{count}" for limit, count in value)
-        address, size = value
-        return f"{address:#010x}, {size:,}"
+        first, second = value
+        if isinstance(first, float):
+            return f"{first:g} to {second:g}"
+        return f"{first:#010x}, {second:,}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"

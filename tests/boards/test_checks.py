@@ -32,6 +32,8 @@ def test_nothing_is_found_in_a_shipped_board(name):
         ("[clock]\nmin_hz = 16 # manual\n", 3, "clock.min_hz", "is 16 Hz, which no core runs at"),
         ("[power]\nactive_a_per_hz = 188 # manual\n", 3, "power.active_a_per_hz", "188 A/Hz; 100"),
         ("[power]\nsupply_v = 3300 # manual\n", 3, "power.supply_v", "3300 V"),
+        ("[power]\nsupply_v = 5 # USB\n", 3, "power.supply_v", "the chip runs at 1.8 to 3.6 V"),
+        ("[power]\nsupply_range_v = [1.7, 3.6]\n", 3, "power.supply_range_v", "names no source"),
         ("[flash]\nline_bytes = 12 # manual\n", 3, "flash.line_bytes", "no power of two"),
         ("[flash]\nwait_states = [[3e7, 2], [12e7, 1]] # table\n", 3, "flash.wait_states", "fall"),
         (REGIONS, 4, "regions.ram", "overlaps `regions.rom`"),

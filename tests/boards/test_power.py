@@ -4,7 +4,7 @@ import pytest
 
 import mcusim
 from mcusim.boards import load_board
-from mcusim.errors import InputError
+from mcusim.errors import BoardError, InputError
 from tests.small_models import convolution
 
 
@@ -72,6 +72,7 @@ def test_an_estimate_takes_another_supply():
     ("settings", "sentence"),
     [
         ({"supply_v": -1}, "-1 V supplies no board"),
+        ({"supply_v": 5.0}, "nucleo-l496zg runs at 1.71 to 3.6 V, not at 5 V"),
         ({"regulator": "buck"}, "a regulator is 'ldo' or 'smps', not 'buck'"),
         ({"regulator": "smps"}, "give `power.core_v`"),
     ],
@@ -80,3 +81,20 @@ def test_a_supply_that_cannot_be_is_told(settings, sentence):
     with pytest.raises(InputError) as caught:
         mcusim.estimate(convolution(), load_board("nucleo-l496zg"), **settings)
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("limits", "sentence"),
+    [
+        ("[3.6, 1.7]", "has its lowest, 3.6 V, above its highest"),
+        ("[1.7]", "must be the lowest and the highest, such as [1.71, 3.6]"),
+        ("3.6", "must be the lowest and the highest, such as [1.71, 3.6]"),
+        ("[-1, 3.6]", "must be the lowest and the highest, such as [1.71, 3.6]"),
+    ],
+)
+def test_a_range_of_supplies_is_two_voltages_the_lowest_first(tmp_path, limits, sentence):
+    path = tmp_path / "mine.toml"
+    path.write_text(f'base = "nucleo-l496zg"\n[power]\nsupply_range_v = {limits} # mine\n')
+    with pytest.raises(BoardError) as caught:
+        load_board(path)
+    assert f"mine.toml, line 3: `power.supply_range_v` {sentence}" in str(caught.value)
