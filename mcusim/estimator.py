@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from mcusim.boards import (
     PLACES,
+    SUPPLY_V,
     Board,
     Bounds,
     Power,
@@ -63,8 +64,6 @@ BUILDS = (
 
 #: Standard normal quantile of a two-sided 90 % interval.
 _Z90 = 1.645
-#: Lower and higher supplies were meant in another unit.
-_SUPPLY_V = (0.5, 60.0)
 
 
 def estimate(
@@ -300,13 +299,10 @@ def _with_supply(board: Board, supply_v: float | None, regulator: Regulator | No
         return board
     if regulator not in (None, "ldo", "smps"):
         raise InputError(f"a regulator is 'ldo' or 'smps', not {regulator!r}")
-    if supply_v is not None and not _SUPPLY_V[0] <= supply_v <= _SUPPLY_V[1]:
+    if supply_v is not None and not SUPPLY_V[0] <= supply_v <= SUPPLY_V[1]:
         raise InputError(f"{supply_v:g} V supplies no board; is it meant in another unit?")
-    limits = board.power.supply_range_v
-    if supply_v is not None and limits and not limits[0] <= supply_v <= limits[1]:
-        raise InputError(
-            f"{board.name} runs at {limits[0]:g} to {limits[1]:g} V, not at {supply_v:g} V"
-        )
+    if supply_v is not None and (others := board.power.other_supplies(supply_v)):
+        raise InputError(f"{board.name} runs at {others}, not at {supply_v:g} V")
     try:
         power: Power = board.power.with_supply(supply_v, regulator)
     except ValueError:

@@ -237,7 +237,7 @@ def _caches(setting: Setting, before: Estimate) -> Iterator[Change]:
     flash = setting.board.flash
     for key, name in (("icache_on", "instruction cache"), ("dcache_on", "data cache")):
         if getattr(flash, key) is False:
-            board = setting.board.model_copy(update={"flash": flash.model_copy(update={key: True})})
+            board = setting.board.with_flash(**{key: True})
             yield from _try("cache", f"turn the {name} on", replace(setting, board=board))
 
 

@@ -12,7 +12,7 @@ from mcusim.boards.files import (
     without_fpu,
 )
 from mcusim.boards.memory import Flash, Memory, MemoryPath
-from mcusim.boards.power import Power, Regulator
+from mcusim.boards.power import SUPPLY_V, Power, Regulator
 from mcusim.boards.timing import Cycles, external_energy_j, price
 from mcusim.boards.traffic import (
     PLACES,
@@ -24,6 +24,7 @@ from mcusim.boards.traffic import (
 
 __all__ = [
     "PLACES",
+    "SUPPLY_V",
     "Board",
     "BoardFile",
     "Bounds",

@@ -93,6 +93,10 @@ class Board(Strict):
         core = self.core.model_copy(update={"uncalibrated": plain, "software_scale": {}})
         return self.model_copy(update={"core": core, "calibrated": False, "calibration": None})
 
+    def with_flash(self, **changes: Any) -> Board:
+        """The board with some values of its flash and caches changed, which are not checked."""
+        return self.model_copy(update={"flash": self.flash.model_copy(update=changes)})
+
     @property
     def places(self) -> tuple[str, ...]:
         """Memories in which something may be placed; ``"ram"`` is any that does not wait."""

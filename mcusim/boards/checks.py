@@ -10,6 +10,7 @@ from typing import Any
 
 from mcusim.boards.board import Board
 from mcusim.boards.files import BoardFile, read_board_file
+from mcusim.boards.power import SUPPLY_V
 from mcusim.boards.toml_origins import Origin
 from mcusim.errors import BoardError
 
@@ -21,7 +22,6 @@ _CLOCK_HZ = (10_000, 10_000_000_000)
 _ACTIVE_A_PER_HZ = (1e-12, 1e-8)
 #: More than any part draws whatever its clock: the number was meant in mA.
 _ACTIVE_A = 2.0
-_SUPPLY_V = (0.5, 60.0)
 #: More and less than any memory: the number was meant in another unit.
 _LATENCY_S = 0.1
 _BYTES_PER_S = 1_000.0
@@ -137,7 +137,7 @@ def _wait_states_below(board: Board) -> Iterator[tuple[str, str]]:
     flash = board.flash
     for voltage, table in flash.wait_states_below.items():
         key = f"flash.wait_states_below.{voltage}"
-        if not _SUPPLY_V[0] <= float(voltage) <= _SUPPLY_V[1]:
+        if not SUPPLY_V[0] <= float(voltage) <= SUPPLY_V[1]:
             yield key, f"is for a supply below {voltage} V, which supplies no board"
         for limit, states in table:
             if states < flash.wait_states_at(limit):
@@ -195,17 +195,16 @@ def _core(board: Board) -> Iterator[tuple[str, str]]:
 
 
 def _power(board: Board) -> Iterator[tuple[str, str]]:
-    power, limits = board.power, board.power.supply_range_v
+    power, volts = board.power, board.power.supply_v
     if not _ACTIVE_A_PER_HZ[0] <= power.active_a_per_hz <= _ACTIVE_A_PER_HZ[1]:
         example = "100 uA/MHz is 1e-10"
         yield "power.active_a_per_hz", f"is {power.active_a_per_hz:g} A/Hz; {example}"
     if power.active_a is not None and power.active_a > _ACTIVE_A:
         yield "power.active_a", f"is {power.active_a:g} A; 5 mA is 5e-3"
-    if not _SUPPLY_V[0] <= power.supply_v <= _SUPPLY_V[1]:
-        yield "power.supply_v", f"is {power.supply_v:g} V, which supplies no board"
-    elif limits and not limits[0] <= power.supply_v <= limits[1]:
-        takes = f"the chip runs at {limits[0]:g} to {limits[1]:g} V"
-        yield "power.supply_v", f"is {power.supply_v:g} V; {takes}"
+    if not SUPPLY_V[0] <= volts <= SUPPLY_V[1]:
+        yield "power.supply_v", f"is {volts:g} V, which supplies no board"
+    elif others := power.other_supplies(volts):
+        yield "power.supply_v", f"is {volts:g} V; the chip runs at {others}"
     if power.wake_s is not None and power.wake_s > _WAKE_S:
         yield "power.wake_s", f"is {power.wake_s:g} s; 5 us is 5e-6"
 

@@ -8,9 +8,12 @@ from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from mcusim.boards.core import Ratio
 
-__all__ = ["Power", "Regulator"]
+__all__ = ["SUPPLY_V", "Power", "Regulator"]
 
 Regulator = Literal["ldo", "smps"]
+
+#: Lower and higher supplies were meant in another unit.
+SUPPLY_V = (0.5, 60.0)
 
 _Current = Annotated[float, Field(ge=0)]
 #: Where a switching regulator's efficiency is not known.
@@ -70,6 +73,13 @@ class Power(Ratio):
                 f"supply is the {self.regulator}"
             )
         return self
+
+    def other_supplies(self, supply_v: float) -> str | None:
+        """The supplies that the chip runs at, in words, where a voltage is none of them."""
+        if self.supply_range_v is None:
+            return None
+        low, high = self.supply_range_v
+        return None if low <= supply_v <= high else f"{low:g} to {high:g} V"
 
     @property
     def _through(self) -> Regulator:

@@ -18,17 +18,19 @@ from mcusim.errors import InputError
 
 __all__ = [
     "LEAST_SINGULAR_VALUE",
-    "MEAN_OVER_HALF_WIDTH",
     "PARAMETER_SETS",
     "REPEATABILITY",
     "Parameters",
     "Run",
     "TimeFit",
+    "between_networks",
     "conformal_half_width",
     "firm_share",
     "fit_time",
+    "is_as_published",
     "jacobian",
     "keep_time",
+    "percent",
     "unexplained",
 ]
 
@@ -47,11 +49,10 @@ PARAMETER_SETS = (
     ("time_scale", "constant_wait_scale"),
     ("time_scale", "fetch_wait_scale", "constant_wait_scale"),
 )
-#: What networks differ by from one another on a board, as a standard deviation of the logarithm:
-#: published networks left out, a 90 % interval of which is 1.645 times as wide.
-_BETWEEN_NETWORKS = half_width("latency", "network") / 1.645
-#: Mean size of errors over the half width of their 90 % interval, where they are normal.
-MEAN_OVER_HALF_WIDTH = 0.485
+#: Half the width of a 90 % interval of normal errors over their standard deviation, and over the
+#: mean of their sizes.
+_HALF_WIDTH_OVER_DEVIATION = 1.645
+_MEAN_OVER_HALF_WIDTH = 0.485
 #: How well runs repeat, as a logarithm.
 REPEATABILITY = 0.02
 #: A parameter must then be known to half of a change that matters.
@@ -214,6 +215,28 @@ def conformal_half_width(sizes: Sequence[float], prior: float) -> float:
     return max(largest, math.sqrt(share * largest**2 + (1 - share) * prior**2))
 
 
+def between_networks(quantity: str) -> float:
+    """What networks differ by from one another on a board: published ones, left out.
+
+    Args:
+        quantity: ``"latency"`` or ``"power"``.
+
+    Returns:
+        A standard deviation of the logarithm.
+    """
+    return half_width(quantity, "network") / _HALF_WIDTH_OVER_DEVIATION
+
+
+def is_as_published(mean_error: float, quantity: str) -> bool:
+    """Whether networks are off by no more, in the mean, than published ones left out are."""
+    return mean_error <= _MEAN_OVER_HALF_WIDTH * half_width(quantity, "network")
+
+
+def percent(log_error: float) -> str:
+    """A logarithm of measured over predicted as a share."""
+    return f"{100 * math.expm1(log_error):.1f} %"
+
+
 def _by_group(runs: Sequence[Run], residuals: _Floats) -> list[float]:
     """Size of the largest residual of each group."""
     sizes: dict[Hashable, float] = {}
@@ -277,7 +300,7 @@ def _shrunk(runs: Sequence[Run], start: Parameters, found: Parameters, free: int
     for run, residual in zip(runs, _residuals(runs, found).tolist(), strict=True):
         residuals[run.group].append(residual)
     scatter = [float(np.mean(each)) for each in residuals.values()]
-    share = firm_share(math.sqrt(change), scatter, _BETWEEN_NETWORKS, free)
+    share = firm_share(math.sqrt(change), scatter, between_networks("latency"), free)
     moved = {
         name: before + share * (getattr(found, name) - before)
         for name, before in vars(start).items()

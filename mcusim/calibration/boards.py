@@ -12,14 +12,13 @@ from pathlib import Path
 
 from mcusim.boards import Board, half_width, load_board
 from mcusim.calibration.bench_price import DEVICE, ExecutedBench
-from mcusim.calibration.board_fit import TimeFit, fit_time, keep_time
+from mcusim.calibration.board_fit import TimeFit, fit_time, keep_time, percent
 from mcusim.calibration.current_fit import CurrentFit, PoweredRun, fit_currents
 from mcusim.calibration.doubts import (
     contradictions,
     fit_is_worse,
     is_confirmed,
     outlier_note,
-    percent,
     refusal,
     unusual,
 )
@@ -87,8 +86,8 @@ class BoardCalibration:
         more = [f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else []
         models = ", ".join([*names[:_MOST_NAMES], *more])
         software = tuple(dict.fromkeys(line.software for line in self.lines))
-        many = f"{count} runs" if count > 1 else "1 run"
-        by = f"fitted to {count} measured {many.split()[1]}"
+        runs = "runs" if count > 1 else "run"
+        by = f"fitted to {count} measured {runs}"
         text = [
             f"# {self.board.name}, {by} by `mcusim calibrate` on {day or date.today()}.",
             f"# Runs: {self.source.name}, SHA-256 {self.source.sha256}",
@@ -106,7 +105,7 @@ class BoardCalibration:
         text += [
             "",
             "[calibration]",
-            f"measured_on = {_quoted(f'{many} of {models}')}",
+            f"measured_on = {_quoted(f'{count} {runs} of {models}')}",
             f"runs = {count}    # rows of {self.source.name}",
             f"software = [{', '.join(map(_quoted, software))}]    # runtimes and builds measured",
             *(

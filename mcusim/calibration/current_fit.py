@@ -9,19 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mcusim.boards import Power, half_width
+from mcusim.boards import Power
 from mcusim.calibration.board_fit import (
-    MEAN_OVER_HALF_WIDTH,
+    between_networks,
     conformal_half_width,
     firm_share,
+    is_as_published,
+    percent,
     unexplained,
 )
 
 __all__ = ["CurrentFit", "PoweredRun", "fit_currents"]
 
-#: What power differs by from one network to another on a board, as a standard deviation of the
-#: logarithm: published networks left out.
-_BETWEEN_NETWORKS = half_width("power", "network") / 1.645
 #: Clocks that are this far apart tell the part of the current that does not depend on them.
 _APART = 1.5
 #: Two parts must take this share of the error on networks left out.
@@ -116,10 +115,10 @@ def fit_currents(power: Power, runs: Sequence[PoweredRun], half_width: float) ->
         if statistics.fmean(sizes) > kept + 1e-9:
             notes.append(
                 "active_a_per_hz is kept: fitted to the other networks, energies left out are "
-                f"wrong by {_percent(statistics.fmean(sizes))}, without a fit by {_percent(kept)}"
+                f"wrong by {percent(statistics.fmean(sizes))}, without a fit by {percent(kept)}"
             )
             fitted = before
-            is_right = kept <= MEAN_OVER_HALF_WIDTH * 1.645 * _BETWEEN_NETWORKS
+            is_right = is_as_published(kept, "power")
             sizes = as_it_was if is_right else []
         if sizes:
             half_width = conformal_half_width(sizes, half_width)
@@ -149,7 +148,7 @@ def _factor(power: Power, runs: Sequence[PoweredRun], before: _Active) -> _Activ
         if index not in strangers:
             groups.setdefault(run.group, []).append(ratio - middle)
     scatter = [statistics.fmean(each) for each in groups.values()]
-    factor = math.exp(middle * firm_share(middle, scatter, _BETWEEN_NETWORKS))
+    factor = math.exp(middle * firm_share(middle, scatter, between_networks("power")))
     return _Active(before.active_a * factor, before.active_a_per_hz * factor)
 
 
@@ -234,7 +233,3 @@ def _idle_ratio(power: Power, run: PoweredRun) -> float:
     if expected_w and power.idle_a_per_hz:
         return run.idle_a * run.supply_v / expected_w
     return run.idle_a / supply.current_scale / run.clock_hz
-
-
-def _percent(log_error: float) -> str:
-    return f"{100 * math.expm1(log_error):.1f} %"

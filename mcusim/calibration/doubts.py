@@ -6,8 +6,8 @@ import math
 import statistics
 from collections.abc import Hashable, Iterator, Sequence
 
-from mcusim.boards import Board, half_width
-from mcusim.calibration.board_fit import MEAN_OVER_HALF_WIDTH, TimeFit
+from mcusim.boards import Board
+from mcusim.calibration.board_fit import TimeFit, is_as_published, percent
 from mcusim.calibration.measurements import Measurement
 from mcusim.calibration.priced_measurements import CalibrationLine
 
@@ -16,7 +16,6 @@ __all__ = [
     "fit_is_worse",
     "is_confirmed",
     "outlier_note",
-    "percent",
     "refusal",
     "unusual",
 ]
@@ -32,7 +31,7 @@ def is_confirmed(board: Board, fit: TimeFit, rows: Sequence[Measurement]) -> boo
     """
     held = board.calibration
     news = not held or any(f"{row.runtime} {row.build}" not in held.software for row in rows)
-    return news and fit.error_before <= MEAN_OVER_HALF_WIDTH * half_width("latency", "network")
+    return news and is_as_published(fit.error_before, "latency")
 
 
 def fit_is_worse(board: Board, fit: TimeFit) -> str:
@@ -120,8 +119,3 @@ def contradictions(file: str, lines: Sequence[CalibrationLine]) -> Iterator[str]
                 f"{same.place(file)}, with the same software and clock: one of them was "
                 "measured otherwise"
             )
-
-
-def percent(log_error: float) -> str:
-    """A logarithm of measured over predicted as a share."""
-    return f"{100 * math.expm1(log_error):.1f} %"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from mcusim.calibration.held_out_calls import HeldOutCall, held_out_calls
+from mcusim.calibration.kept_out import by
 
 __all__ = ["held_out_section"]
 
@@ -67,14 +68,11 @@ def held_out_section() -> str:
 
 
 def _table(title: str, calls: Iterable[HeldOutCall], of: Callable[[HeldOutCall], str]) -> list[str]:
-    groups: dict[str, list[HeldOutCall]] = {}
-    for call in calls:
-        groups.setdefault(of(call), []).append(call)
     lines = [
         f"| {title} | calls | median | 95 % | worst | worst call |",
         "|---|---|---|---|---|---|",
     ]
-    for name, own in sorted(groups.items()):
+    for name, own in sorted(by(calls, of).items()):
         worst = max(own, key=lambda call: abs(call.error))
         lines.append(
             f"| {name} | {len(own):,} | {_figures([c.error for c in own])} | "

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mcusim.boards import SUPPLY_V
 from mcusim.calibration.importers import (
     Format,
     OfficialResult,
@@ -42,8 +43,6 @@ COLUMNS = (
     "inferences",
     "note",
 )
-#: Lower and higher supplies were meant in another unit.
-_SUPPLY_V = (0.5, 60.0)
 _HASHED_AT_ONCE = 1 << 20
 
 
@@ -299,7 +298,7 @@ def _row(
         _number(where, "supply_v", row.get("supply_v", "")),
         weights=row.get("weights") or None,
     )
-    if told.supply_v is not None and not _SUPPLY_V[0] <= told.supply_v <= _SUPPLY_V[1]:
+    if told.supply_v is not None and not SUPPLY_V[0] <= told.supply_v <= SUPPLY_V[1]:
         raise InputError(f"{where}, column supply_v: {told.supply_v:g} V supplies no board")
     if row.get("trace"):
         return _with_trace(path, told, row, recorded, notes)

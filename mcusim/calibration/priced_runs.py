@@ -100,8 +100,7 @@ def _as_its_firmware_sets_it(run: PublishedRun) -> Board:
         # The core without its FPU is a file of its own, which comes with what was fitted.
         board = without_fpu(board).unscaled
     if run.icache == "off":
-        flash = board.flash.model_copy(update={"icache_on": False})
-        board = board.model_copy(update={"flash": flash})
+        board = board.with_flash(icache_on=False)
     return board
 
 

@@ -164,8 +164,7 @@ def estimated(runtime: str, data_set: str, filters: int, build_name: str = "") -
     flags = build_name or _BUILDS[runtime]
     board = load_board(BOARD)
     if runtime != "TF-Micro":
-        flash = board.flash.model_copy(update={"icache_on": False})
-        board = board.model_copy(update={"flash": flash})
+        board = board.with_flash(icache_on=False)
     places = {"weights": "ram"} if runtime == "CMSIS-NN" else None
     return estimate(graph, board, RUNTIMES[runtime], flags, placement=places)
 

@@ -19,6 +19,7 @@ from mcusim.kernels.contract import KernelCall
 from mcusim.kernels.dnnruntime import NAME, column_bytes, stored_weights
 from mcusim.resources import data_path
 from mcusim.runtimes.acceptance import accepted_nodes
+from mcusim.runtimes.compiled_builds import compiled_build
 from mcusim.runtimes.first_fit import computed_buffers, first_fit
 from mcusim.runtimes.plan import FlashPart, LayerPlan, Plan
 from mcusim.runtimes.selection import Runtime, select
@@ -144,15 +145,8 @@ def _sizes() -> Mapping[str, Any]:
 
 
 def _code(kernels: set[str], core: str, build: str) -> tuple[int, str]:
-    """Code of the kernels and of the C library's functions that they need, from the nearest build.
-
-    Sizes of other cores stand for those that were not compiled, by what instructions they have.
-    """
-    near = {"m0": "m0plus", "m55": "m33", "m85": "m33"}.get(core, core)
-    near = "m4-soft" if near.endswith("-soft") else near
-    flag = {"gcc-O2": "gcc-O2", "gcc-mk": "gcc-O2", "gcc-O1": "gcc-Os"}
-    small = build.endswith("-Os")
-    key = f"{near}.{'gcc-Os' if small else flag.get(build, 'gcc-O3')}"
+    """Code of the kernels and of what they need of the C library, from the nearest build."""
+    key = compiled_build(core, build)
     sizes = _sizes()["builds"][key]
     total = sum(sizes["kernels"].get(name, 0) for name in kernels) + sizes["arithmetic"]
     if any("softmax" in name for name in kernels):

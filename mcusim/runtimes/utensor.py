@@ -18,6 +18,7 @@ from typing import Any
 from mcusim.graph import Graph, Node
 from mcusim.kernels.utensor import NAME
 from mcusim.resources import data_path
+from mcusim.runtimes.compiled_builds import compiled_build
 from mcusim.runtimes.dnnruntime import own_calls
 from mcusim.runtimes.first_fit import Buffer, computed_buffers, first_fit
 from mcusim.runtimes.plan import FlashPart, LayerPlan, MemoryPlan, PersistentPart, Plan
@@ -143,9 +144,5 @@ def _sizes() -> Mapping[str, Any]:
 
 
 def _code(core: str, build: str) -> tuple[int, str]:
-    near = {"m0": "m0plus", "m55": "m33", "m85": "m33"}.get(core, core)
-    near = "m4-soft" if near.endswith("-soft") else near
-    flag = {"gcc-O2": "gcc-O2", "gcc-mk": "gcc-O2", "gcc-O1": "gcc-Os"}
-    small = build.endswith("-Os")
-    key = f"{near}.{'gcc-Os' if small else flag.get(build, 'gcc-O3')}"
+    key = compiled_build(core, build)
     return _sizes()["builds"][key], f"{_sizes()['source']}, {key}; without Mbed OS"

@@ -201,9 +201,7 @@ def test_the_q7_kernels_of_the_nrf52840_without_its_cache_are_predicted_within_s
             }
             mix = layers.setdefault(key, {}).get(row["layer"], InstructionMix.zero())
             layers[key][row["layer"]] = mix + InstructionMix.of(counts)
-    board = stated("nrf52840-dk")
-    flash = board.flash.model_copy(update={"icache_on": False})
-    board = board.model_copy(update={"flash": flash})
+    board = stated("nrf52840-dk").with_flash(icache_on=False)
     for key, measured_ms in Q7_MEASURED.items():
         found = [
             price(board, 64e6, mix, placement={"weights": "ram"}) for mix in layers[key].values()

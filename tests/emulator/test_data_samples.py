@@ -18,10 +18,9 @@ _SUM = halfwords(0x2200, 0x2340, 0xF850, 0x1B04, 0x1852, 0x3B01, 0xD1FA, 0x4770)
 
 def machine() -> Machine:
     """A board with flash of two wait states at 0 and neither cache."""
-    found = load_board("nrf52840-dk")
-    flash = found.flash.model_copy(update={"icache_on": False, "dcache_on": False})
+    board = load_board("nrf52840-dk").with_flash(icache_on=False, dcache_on=False)
     symbol = Symbol(BASE, len(_SUM), "sum", "function")
-    return Machine(program(_SUM, symbol), found.model_copy(update={"flash": flash}))
+    return Machine(program(_SUM, symbol), board)
 
 
 def test_a_table_in_flash_waits_and_one_in_ram_does_not() -> None:

@@ -41,7 +41,6 @@ from mcusim.kernels.reference.depthwise_conv import depthwise_shape
 __all__ = [
     "CASES",
     "KERNELS",
-    "case_scaling",
     "case_shape",
     "depthwise_dispatch",
     "depthwise_scratch_bytes",
@@ -230,15 +229,9 @@ def case_shape(case: LibraryCase) -> ConvolutionShape:
     return ConvolutionShape(inputs[0], rows, columns, inputs[3], depth, outputs[3])
 
 
-def case_scaling(case: LibraryCase, configuration: Configuration) -> Scaling:
-    """What loops depend on in a library call; before 2026 every call was given a bias."""
-    has_bias = case.has_bias or configuration.generation != "2026"
-    return Scaling.of_shifts(has_bias, case.arrays.get("shift"))
-
-
 def _case(case: LibraryCase, configuration: Configuration) -> tuple[KernelCall, ...]:
     shape = case_shape(case)
-    return _library_calls(shape, case_scaling(case, configuration), configuration, case.entry)
+    return _library_calls(shape, Scaling.of_case(case, configuration), configuration, case.entry)
 
 
 def _accepts(node: Node, configuration: Configuration) -> bool:

@@ -44,7 +44,7 @@ def depthwise_conv_3x3_s8_trips(shape: ConvolutionShape, scaling: Scaling) -> di
     is skipped takes a branch, so that it is counted, too.
     """
     rows, columns = shape.vertical, shape.horizontal
-    starts = [x * columns.stride - columns.padding for x in range(columns.outputs)]
+    starts = columns.starts
     quads, singles = divmod(shape.in_channels, 4)
     trips: dict[str, float] = {
         "call": 1,
@@ -74,7 +74,7 @@ def depthwise_conv_3x3_s8_trips(shape: ConvolutionShape, scaling: Scaling) -> di
 def word_reads_3x3(shape: ConvolutionShape) -> int:
     """Words that ``arm_depthwise_conv_3x3_s8`` reads: inputs and weights of four channels."""
     rows, columns = shape.vertical, shape.horizontal
-    starts = [x * columns.stride - columns.padding for x in range(columns.outputs)]
+    starts = columns.starts
     taps = sum(1 + (start >= 0) + (columns.inputs - start >= 3) for start in starts)
     return 2 * (shape.in_channels // 4) * rows.inside * taps
 
@@ -125,10 +125,9 @@ def depthwise_conv_s8_opt_trips(shape: ConvolutionShape, scaling: Scaling) -> di
 
 def _partly_outside(axis: Axis) -> tuple[int, int]:
     """Outputs whose windows begin before the input, and those whose windows end beyond it."""
-    starts = [y * axis.stride - axis.padding for y in range(axis.outputs)]
     return (
-        sum(start < 0 for start in starts),
-        sum(start + axis.kernel > axis.inputs for start in starts),
+        sum(start < 0 for start in axis.starts),
+        sum(start + axis.kernel > axis.inputs for start in axis.starts),
     )
 
 
@@ -140,13 +139,11 @@ def depthwise_conv_s8_opt_fills(shape: ConvolutionShape) -> dict[str, float]:
     tap_row = columns.kernel * tap
     fills: Counter[tuple[int, int]] = Counter()
     outside: Counter[int] = Counter()
-    for x in range(columns.outputs):
-        start = x * columns.stride - columns.padding
+    for start in columns.starts:
         outside.update(
             column for column in range(columns.kernel) if not 0 <= start + column < columns.inputs
         )
-    for y in range(rows.outputs):
-        start = y * rows.stride - rows.padding
+    for start in rows.starts:
         first, last = max(0, -start), min(rows.kernel, rows.inputs - start)
         if first:
             fills[first * tap_row, 0] += columns.outputs
@@ -229,10 +226,9 @@ def _output_trips(shape: ConvolutionShape, scaling: Scaling, simd: Simd) -> dict
 
 def _windows_inside(axis: Axis) -> int:
     """Outputs whose windows meet the input: with a dilation both may lie between the taps."""
-    starts = [y * axis.stride - axis.padding for y in range(axis.outputs)]
     return sum(
         any(0 <= start + tap * axis.dilation < axis.inputs for tap in range(axis.kernel))
-        for start in starts
+        for start in axis.starts
     )
 
 
@@ -246,8 +242,7 @@ def _window_quotients(shape: ConvolutionShape) -> dict[str, float]:
     for axis in (shape.vertical, shape.horizontal):
         if axis.dilation == 1:
             continue
-        starts = [y * axis.stride - axis.padding for y in range(axis.outputs)]
-        ends = [end - start for start in starts for end in (0, axis.inputs)]
+        ends = [end - start for start in axis.starts for end in (0, axis.inputs)]
         dividends = [end + axis.dilation - 1 for end in ends]
         for level, count in quotient_kinds(dividends, axis.dilation).items():
             turns[level] += count * outputs // axis.outputs

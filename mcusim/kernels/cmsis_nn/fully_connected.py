@@ -140,20 +140,14 @@ def _case_int8(case: LibraryCase, configuration: Configuration) -> tuple[KernelC
         columns=params["f_dims"][0],
         moves_filter=params["f_off"] != 0 and configuration.generation == "2026",
         per_channel=bool(params["per_channel"]),
-        scaling=_case_scaling(case, configuration),
+        scaling=Scaling.of_case(case, configuration),
     )
     return _int8_calls(params["in_dims"][0], product, configuration)
 
 
-def _case_scaling(case: LibraryCase, configuration: Configuration) -> Scaling:
-    """Before 2026 every call was given a bias."""
-    has_bias = case.has_bias or configuration.generation != "2026"
-    return Scaling.of_shifts(has_bias, case.arrays.get("shift"))
-
-
 def _case_int16(case: LibraryCase, configuration: Configuration) -> tuple[KernelCall, ...]:
     params = case.params
-    scaling = _case_scaling(case, configuration)
+    scaling = Scaling.of_case(case, configuration)
     product = VectorByMatrix(params["f_dims"][3], params["f_dims"][0], scaling=scaling)
     return _int16_calls(params["in_dims"][0], product, configuration)
 

@@ -72,12 +72,17 @@ class Mirror:
         self.count(function, level)
         return int(self.bias[channel])
 
-    def output(self, total: int, channel: int, function: str, level: str = "right_shift") -> int:
-        """Requantize a sum: ``arm_nn_requantize``, the output's zero point, the clamp."""
+    def count_shift(self, channel: int, function: str, level: str = "right_shift") -> int:
+        """Count an output by the direction of its shift, and return that: positive to the left."""
         shift = int(self.scaling.shifts[channel])
         self.count(function, level, int(shift < 0))
         self.count(function, level.replace("right", "no"), int(shift == 0))
         self.count(function, "scaling.output")
+        return shift
+
+    def output(self, total: int, channel: int, function: str, level: str = "right_shift") -> int:
+        """Requantize a sum: ``arm_nn_requantize``, the output's zero point, the clamp."""
+        shift = self.count_shift(channel, function, level)
         scale = self._once if self.rounds_once else self._twice
         value = scale(int32(total), int(self.scaling.multipliers[channel]), shift)
         value += self.scaling.output_zero_point

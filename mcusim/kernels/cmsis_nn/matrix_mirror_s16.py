@@ -66,10 +66,7 @@ def _output(
     total += 0 if mirror.bias is None else int(mirror.bias[channel])
     if not mirror.is_wide:
         return mirror.output(total, channel, function, level)
-    shift = int(mirror.scaling.shifts[channel])
-    mirror.count(function, level, int(shift < 0))
-    mirror.count(function, level.replace("right", "no"), int(shift == 0))
-    mirror.count(function, "scaling.output")
+    mirror.count_shift(channel, function, level)
     return mirror.output_wide(total, channel)
 
 

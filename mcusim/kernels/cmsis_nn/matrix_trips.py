@@ -9,6 +9,7 @@ import numpy as np
 
 from mcusim.graph import Array, Tensor
 from mcusim.kernels.cmsis_nn.buffers import Simd
+from mcusim.kernels.cmsis_nn.contract import Configuration, LibraryCase
 
 __all__ = [
     "Scaling",
@@ -43,6 +44,12 @@ class Scaling:
         if shifts is None:
             return cls(has_bias)
         return cls(has_bias, float(np.mean(shifts < 0)), float(np.mean(shifts == 0)))
+
+    @classmethod
+    def of_case(cls, case: LibraryCase, configuration: Configuration) -> Scaling:
+        """Of a recorded call; before 2026 every call was given a bias."""
+        has_bias = case.has_bias or configuration.generation != "2026"
+        return cls.of_shifts(has_bias, case.arrays.get("shift"))
 
     @classmethod
     def of_layer(cls, has_bias: bool, source: Tensor, weights: Tensor, result: Tensor) -> Scaling:

@@ -54,6 +54,11 @@ class Axis:
     padding: int
 
     @property
+    def starts(self) -> list[int]:
+        """Where each output's window begins in the input; below 0 before it."""
+        return [output * self.stride - self.padding for output in range(self.outputs)]
+
+    @property
     def before(self) -> int:
         """How many of the ``outputs * kernel`` taps fall before the input."""
         return sum(self._first_not_before(tap) for tap in range(self.kernel))

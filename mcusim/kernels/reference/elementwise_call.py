@@ -263,15 +263,16 @@ def scaling_carries(tensor: Tensor, real: Reals, ratio: float) -> npt.NDArray[np
 
     Source: libgcc ``__muldi3`` under ``MultiplyByQuantizedMultiplier``.
     """
-    return _carries(np.round(real / (tensor.scale or 1.0)).astype(np.int64), ratio)
+    return _carries(_stored(tensor, real), ratio)
+
+
+def _stored(tensor: Tensor, real: Reals) -> npt.NDArray[np.int64]:
+    return np.round(real / (tensor.scale or 1.0)).astype(np.int64)
 
 
 def _carried_products(first: Tensor, second: Tensor, ratio: float) -> float:
     """Share of products of two operands that carry when they are scaled."""
-    a, b = (
-        np.round(typical_values(tensor) / (tensor.scale or 1.0)).astype(np.int64)
-        for tensor in (first, second)
-    )
+    a, b = (_stored(tensor, typical_values(tensor)) for tensor in (first, second))
     if first.data is None or second.data is None:
         # Any beside any other, of one of them a part that stands for all.
         a, b = a.ravel(), b.ravel()[:: -(-b.size // _PRODUCT_SAMPLE), np.newaxis]
